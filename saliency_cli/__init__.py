@@ -1,0 +1,82 @@
+"""vsal: predicts where people look in a video.
+
+::
+
+    import saliency_cli
+
+    saliency_cli.predict("clip.mp4", output="out.mp4")  # what ``vsal predict`` does
+    for saliency in saliency_cli.saliency_frames("clip.mp4"):
+        saliency.seconds, saliency.saliency  # float32 (h, w)
+
+    predictor = saliency_cli.SaliencyPredictor(saliency_cli.load_model("tsfp"))
+
+Names are imported when they are first used: importing this package is quick and does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from saliency_cli._version import __version__
+
+if TYPE_CHECKING:
+    from saliency_cli import metrics
+    from saliency_cli.errors import (
+        DeviceError,
+        MediaError,
+        ReadError,
+        UsageError,
+        VsalError,
+        WeightsError,
+        WriteError,
+    )
+    from saliency_cli.inference.predictor import SaliencyPredictor
+    from saliency_cli.models.registry import load_model
+    from saliency_cli.options import PredictOptions
+    from saliency_cli.pipeline import Prediction, predict, saliency_frames
+    from saliency_cli.types import Frame, SaliencyFrame, VideoInfo
+
+__all__ = [
+    "DeviceError",
+    "Frame",
+    "MediaError",
+    "PredictOptions",
+    "Prediction",
+    "ReadError",
+    "SaliencyFrame",
+    "SaliencyPredictor",
+    "UsageError",
+    "VideoInfo",
+    "VsalError",
+    "WeightsError",
+    "WriteError",
+    "__version__",
+    "load_model",
+    "metrics",
+    "predict",
+    "saliency_frames",
+]
+
+_HOMES = {
+    **dict.fromkeys(
+        ("DeviceError", "MediaError", "ReadError", "UsageError", "VsalError", "WeightsError", "WriteError"), "errors"
+    ),
+    **dict.fromkeys(("Frame", "SaliencyFrame", "VideoInfo"), "types"),
+    **dict.fromkeys(("Prediction", "predict", "saliency_frames"), "pipeline"),
+    "PredictOptions": "options",
+    "SaliencyPredictor": "inference.predictor",
+    "load_model": "models.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module("saliency_cli.metrics")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'saliency_cli' has no attribute {name!r}")
+    return getattr(import_module(f"saliency_cli.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
