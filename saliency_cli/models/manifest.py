@@ -1,0 +1,203 @@
+"""Which weights there are, where they lie, and how to get them. This module imports no torch.
+
+Weights lie in two places: those that come with vsal in :func:`weights_folder`, downloaded ones in :func:`store`.
+A manifest entry without a SHA-256 is pinned on its first download: the sum is written beside the file, in the format
+of ``sha256sum``, and every later load is held to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from saliency_cli.errors import WeightsError
+from saliency_cli.models.download import download
+
+__all__ = ["Entry", "Verified", "entries", "entry", "find", "pull", "sha256_of", "store", "verify", "weights_folder"]
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One set of weights in ``manifest.toml``."""
+
+    name: str
+    file: str
+    architecture: str
+    description: str
+    url: str = ""  # "": comes with vsal, there is nothing to download
+    sha256: str = ""  # "": unknown until the first download
+    size: int = 0  # bytes; 0: unknown
+    licence: str = ""
+    source: str = ""
+    page: str = ""  # where a person can download it by hand
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A file of weights whose sum was taken. ``expected`` is None where neither manifest nor pin knows one."""
+
+    name: str
+    path: Path
+    sha256: str
+    expected: str | None
+
+
+def weights_folder() -> Path:
+    """The weights that come with vsal: inside the installed package, or at the top of a clone."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "weights", package.parent / "weights"):
+        if (folder / "manifest.toml").is_file():
+            return folder
+    raise WeightsError(f"{package} has no manifest.toml of weights: install vsal again.")
+
+
+def store() -> Path:
+    """Where downloads go: ``$VSAL_WEIGHTS``, or ``vsal/weights`` in the user's cache folder. It need not exist."""
+    if chosen := os.environ.get("VSAL_WEIGHTS"):
+        return Path(chosen).expanduser()
+    cache = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
+    base = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
+    return base / "vsal" / "weights"
+
+
+def entries() -> dict[str, Entry]:
+    """The manifest, by name. Raises ``WeightsError`` if it cannot be read."""
+    path = weights_folder() / "manifest.toml"
+    try:
+        tables: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: Entry(name=name, **table) for name, table in tables.items()}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be understood ({error}): install vsal again.") from error
+
+
+def entry(name: str) -> Entry:
+    """The manifest's entry for the weights ``name``. Raises ``WeightsError`` for an unknown name."""
+    known = entries()
+    if name not in known:
+        raise WeightsError(f"{name!r} is no name of weights: use one of {', '.join(known)}, or a path.")
+    return known[name]
+
+
+def find(name: str) -> Path | None:
+    """The file of the weights ``name``, or None if it is not on this machine. ``WeightsError`` for an unknown name."""
+    return _find(entry(name))
+
+
+def verify(name: str) -> Verified:
+    """Take the sum of the weights ``name`` and compare it with what the manifest, or the pin, says.
+
+    Raises ``WeightsError`` if they are not on this machine, or are not what they should be.
+    """
+    wanted = entry(name)
+    path = _find(wanted)
+    if path is None:
+        raise WeightsError(_how_to_get(wanted))
+    found, expected = sha256_of(path), _expected(wanted, path)
+    if expected is not None and found != expected:
+        raise WeightsError(
+            f"{path} has the SHA-256 {found} and should have {expected}: "
+            f"delete it{f' and run `vsal models pull {name}`' if wanted.url else ' and install vsal again'}."
+        )
+    return Verified(name, path, found, expected)
+
+
+def pull(name: str, *, progress: Progress | None = None) -> Path:
+    """Download the weights ``name`` into :func:`store`, unless they are on this machine; the path of the file.
+
+    An interrupted download is resumed, a damaged one removed; two processes do not disturb each other. ``progress``
+    is told the bytes so far and, if known, in all. Raises ``WeightsError``.
+    """
+    wanted = entry(name)
+    folder = store()
+    try:
+        if _find(wanted) is None and wanted.url:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{wanted.file}.lock"):
+                if _find(wanted) is None:  # another process may have been faster
+                    _fetch(wanted, folder / wanted.file, progress)
+        verified = verify(name)
+        if verified.expected is None and verified.path.parent == folder:
+            _pin(verified.path, verified.sha256)
+        return verified.path
+    except OSError as error:
+        raise WeightsError(
+            f"{folder} cannot hold {wanted.file} ({error.strerror or error}): "
+            "make room, or set VSAL_WEIGHTS to another folder."
+        ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """In hexadecimal. Raises ``WeightsError`` if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
+
+
+def _fetch(entry: Entry, goal: Path, progress: Progress | None) -> None:
+    part = goal.with_name(f"{goal.name}.part")
+    download(entry.url, part, progress=progress, otherwise=_by_hand(entry))
+    found, expected = sha256_of(part), _expected(entry, goal)
+    if expected is not None and found != expected:
+        part.unlink()
+        raise WeightsError(
+            f"what {entry.url} sent has the SHA-256 {found} and should have {expected}; it was removed: "
+            f"run `vsal models pull {entry.name}` again, or {_by_hand(entry)}."
+        )
+    part.replace(goal)
+
+
+def _expected(entry: Entry, path: Path) -> str | None:
+    if entry.sha256:
+        return entry.sha256
+    pin = _pin_of(path)
+    if not pin.is_file():
+        return None
+    if match := re.match(r"[0-9a-f]{64}\b", pin.read_text(encoding="utf-8", errors="replace")):
+        return match[0]
+    raise WeightsError(f"{pin} holds no SHA-256: delete it, and pull {path.name} again.")
+
+
+def _pin_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _pin(path: Path, sha256: str) -> None:
+    _pin_of(path).write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
+    log.warning(
+        "The publisher of %s names no checksum: its SHA-256 is taken to be %s from now on (%s).",
+        path.name, sha256, _pin_of(path),
+    )  # fmt: skip
+
+
+def _find(entry: Entry) -> Path | None:
+    places = (weights_folder() / entry.file, store() / entry.file)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _by_hand(entry: Entry) -> str:
+    return f"download {entry.page or entry.url} with a browser and put it at {store() / entry.file}"
+
+
+def _how_to_get(entry: Entry) -> str:
+    if not entry.url:
+        return f"the weights {entry.name} ({entry.file}) come with vsal but are not there: install vsal again."
+    return (
+        f"the weights {entry.name} ({entry.file}) are not on this machine: "
+        f"run `vsal models pull {entry.name}`, or {_by_hand(entry)}."
+    )
