@@ -1,0 +1,43 @@
+"""Reading and writing: probe, decoders, frame folders, sound; writers and atomic files."""
+
+from __future__ import annotations
+
+# Writing
+from saliency_cli.media.array_writer import ARRAY_FORMATS, ArrayWriter
+from saliency_cli.media.atomic import atomic_file, atomic_folder
+
+# Reading
+from saliency_cli.media.folder import PICTURE_SUFFIXES, list_frames, read_picture
+from saliency_cli.media.probe import Probe, choose_decoder, probe
+from saliency_cli.media.product import ProductWriter
+from saliency_cli.media.product_writers import ImageWriter, PngWriter, StatsWriter, sidecar_path, write_sidecar
+from saliency_cli.media.reader import DecoderChoice, Source, open_source
+from saliency_cli.media.sound import Sound, read_sound, sound_window
+from saliency_cli.media.video_writer import VIDEO_FORMATS, VideoWriter
+
+__all__ = [
+    "ARRAY_FORMATS",
+    "PICTURE_SUFFIXES",
+    "VIDEO_FORMATS",
+    "ArrayWriter",
+    "DecoderChoice",
+    "ImageWriter",
+    "PngWriter",
+    "Probe",
+    "ProductWriter",
+    "Sound",
+    "Source",
+    "StatsWriter",
+    "VideoWriter",
+    "atomic_file",
+    "atomic_folder",
+    "choose_decoder",
+    "list_frames",
+    "open_source",
+    "probe",
+    "read_picture",
+    "read_sound",
+    "sidecar_path",
+    "sound_window",
+    "write_sidecar",
+]

@@ -1,0 +1,211 @@
+"""One way to read anything: a video, a folder of frames, or a still image.
+
+::
+
+    with open_source("clip.mp4") as source:
+        for frame in source:
+            ...
+    for warning in source.warnings:
+        ...
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from saliency_cli.errors import ReadError, UsageError
+from saliency_cli.media.decode_decord import DecordStopError, decode_decord, has_decord
+from saliency_cli.media.decode_pyav import decode_pyav
+from saliency_cli.media.folder import PICTURE_SUFFIXES, describe_pictures, list_frames, read_pictures
+from saliency_cli.media.probe import Probe, choose_decoder, probe
+from saliency_cli.types import Frame, VideoInfo
+
+__all__ = ["DecoderChoice", "Source", "open_source"]
+
+DecoderChoice = Literal["auto", "decord", "pyav"]
+
+
+class Source:
+    """Frames of one input, strictly forwards. A context manager; made by ``open_source``.
+
+    ``decoder`` and ``reason`` say what reads it and why; they change if the decoder has to be changed on the way.
+    ``expected`` is how many frames will come, None where only reading tells. ``warnings`` fills while reading. A new
+    iteration begins from the start and ends the one before.
+    """
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        *,
+        found: Probe | None = None,
+        pictures: tuple[Path, ...] = (),
+        decoder: str,
+        reason: str,
+        strict: bool = False,
+        threads: int | None = None,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> None:
+        self.info = info
+        self.decoder = decoder
+        self.reason = reason
+        self.warnings: list[str] = []
+        self._found = found
+        self._pictures = pictures
+        self._strict = strict  # a decoder asked for by name that fails at its first frame is an error
+        self._threads = threads
+        self._begin = _first_at(info, start)
+        self._end = _first_at(info, end)
+        self._reading: Generator[Frame, None, None] | None = None
+
+    @property
+    def expected(self) -> int | None:
+        """How many frames iterating will give."""
+        if self.info.frames is None:
+            return None
+        times = self._found.pts if self._found else range(len(self._pictures))
+        last = len(times) if self._end is None else bisect_left(times, self._end)
+        return max(0, last - (0 if self._begin is None else bisect_left(times, self._begin)))
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.close()
+        self._reading = self._read()
+        return self._reading
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop decoding and free the file; harmless when repeated."""
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    def __repr__(self) -> str:
+        info = self.info
+        return f"Source({info.path!r}, {info.width}x{info.height}, {info.frames} frames, {self.decoder})"
+
+    def _read(self) -> Generator[Frame, None, None]:
+        """Frames from ``start`` to before ``end``; those in front are decoded and dropped, which keeps cuts exact."""
+        decoded = given = 0
+        stopped = False
+        for frame in self._decode():
+            if self._end is not None and frame.pts >= self._end:
+                stopped = True
+                break
+            decoded += 1
+            if self._begin is None or frame.pts >= self._begin:
+                given += 1
+                yield frame
+        if self._found is not None:
+            self._count_losses(self._found, decoded, stopped=stopped)
+        if given == 0:
+            what = "no frame could be decoded" if decoded == 0 else "no frame lies between the start and end asked for"
+            raise ReadError(f"{self.info.path} gave no pictures: {what}; check the file with `vsal inspect`.")
+
+    def _decode(self) -> Iterator[Frame]:
+        if self._found is None:
+            first = 0 if self._begin is None else max(0, self._begin)
+            yield from read_pictures(self.info, self._pictures, first=first)
+            return
+        last: Frame | None = None
+        if self.decoder == "decord":
+            try:
+                for last in decode_decord(self._found, threads=self._threads):
+                    yield last
+                return
+            except DecordStopError as error:
+                if self._strict and last is None:
+                    raise
+                at = 0 if last is None else last.index + 1
+                self.decoder, self.reason = "pyav", f"decord gave up at frame {at}"
+                self._warn(f"{str(error).split('; use')[0]}: PyAV reads the frames from there on.")
+        yield from decode_pyav(
+            self._found,
+            threads=self._threads,
+            first=0 if last is None else last.index + 1,
+            after=None if last is None else last.pts,
+        )
+
+    def _count_losses(self, found: Probe, decoded: int, *, stopped: bool) -> None:
+        expected = found.expected
+        if stopped and self._end is not None:
+            if found.untimed or found.backward:
+                return  # nobody knows how many frames lie before a time
+            expected = bisect_left(found.pts, self._end)
+        if decoded < expected:
+            self._warn(f"{expected - decoded} of {expected} frames of {self.info.path} could not be decoded.")
+
+    def _warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+
+def _first_at(info: VideoInfo, seconds: float | None) -> int | None:
+    """The first pts not before a time that counts from the first frame; rounding a tick's thousandth for decimals."""
+    if seconds is None:
+        return None
+    return math.ceil((Fraction(seconds) + info.start) / info.time_base - Fraction(1, 1000))
+
+
+def open_source(
+    path: str | Path,
+    *,
+    decoder: DecoderChoice = "auto",
+    fps: Fraction | float | None = None,
+    threads: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> Source:
+    """Open a video, a folder of frames or a still image for reading.
+
+    ``fps`` is the rate of a folder of frames (30 if not given); a video keeps its own times. ``threads`` are the
+    decoder's. ``start`` and ``end``, in seconds from the first frame's appearance, choose the frames shown at or after
+    the one and before the other; ``Frame.index`` remains that of the whole input.
+
+    Raises ReadError for what cannot be read, UsageError for times that make no sense or a decoder that is not
+    installed.
+    """
+    path = Path(path)
+    begin = 0.0 if start is None else start
+    if begin < 0 or not math.isfinite(begin) or (end is not None and not end > begin):
+        raise UsageError(
+            f"{path} cannot be read from {begin:g} s to {end} s; the start is at least 0 and the end comes after it."
+        )
+    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
+        folder = path.is_dir()
+        pictures = tuple(list_frames(path)) if folder else (path,)
+        info = describe_pictures(path, pictures, kind="frames" if folder else "image", fps=fps)
+        source = Source(info, pictures=pictures, decoder="opencv", reason="pictures", start=start, end=end)
+    else:
+        found = probe(path)
+        name, reason = choose_decoder(found, decoder)
+        if name == "decord" and not has_decord():
+            if decoder == "decord":
+                raise UsageError(f"{path} cannot be read with decord, which is not installed; use --decoder pyav.")
+            name, reason = "pyav", "decord is not installed"
+        source = Source(
+            found.info,
+            found=found,
+            decoder=name,
+            reason=reason,
+            strict=decoder == "decord",
+            threads=threads,
+            start=start,
+            end=end,
+        )
+    if source.expected == 0:
+        duration = float(source.info.duration or 0)
+        raise UsageError(f"{path} lasts {duration:.3f} s and has no frame from {begin:g} s to {end} s; choose others.")
+    return source

@@ -1,0 +1,213 @@
+"""The packet scan, and the choice of decoder that rests on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import Tags, Tone, box_range, cut_clip, make_clip, make_sound, read_number
+
+from saliency_cli.errors import ReadError
+from saliency_cli.media import Probe, choose_decoder, probe
+from saliency_cli.media.orientation import Orientation
+from saliency_cli.media.probe import DECORD_BYTES
+
+
+def test_scan_of_a_plain_clip(tmp_path: Path) -> None:
+    found = probe(make_clip(tmp_path / "clip.mp4", frames=20, rate=Fraction(30000, 1001), size=(64, 48)))
+    info = found.info
+    assert (info.kind, info.width, info.height, info.frames, info.codec) == ("video", 64, 48, 20, "h264")
+    assert info.rate == Fraction(30000, 1001)
+    assert info.start == 0
+    assert info.audio is None
+    assert (found.packets, found.announced, found.discarded, found.corrupt, found.untimed) == (20, 20, 0, 0, 0)
+    assert [pts * info.time_base for pts in found.pts] == [Fraction(1001 * index, 30000) for index in range(20)]
+    assert found.first is not None
+    assert read_number(found.first) == 0
+
+
+def test_variable_rate_is_the_average(tmp_path: Path) -> None:
+    times = [0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.52, 0.6]
+    found = probe(make_clip(tmp_path / "clip.mkv", times=times))
+    assert [float(pts * found.info.time_base) for pts in found.pts] == pytest.approx(times, abs=1e-3)
+    assert found.info.rate == pytest.approx(7 / 0.6, rel=0.01)
+
+
+def test_audio_stream_is_described(tmp_path: Path) -> None:
+    sound = Tone(seconds=0.5, start=0.3, rate=48000, codec="libopus", channels=2)
+    audio = probe(make_clip(tmp_path / "clip.mkv", sound=sound)).info.audio
+    assert audio is not None
+    assert (audio.codec, audio.rate, audio.channels) == ("opus", 48000, 2)
+    assert float(audio.start) == pytest.approx(0.3, abs=0.02)
+
+
+def test_colour_tags_are_kept(tmp_path: Path) -> None:
+    colour = probe(make_clip(tmp_path / "clip.mp4", tags=Tags(space=1, range=2))).info.colour
+    assert (colour.space, colour.range) == (1, 2)
+    assert probe(make_clip(tmp_path / "plain.mp4")).info.colour.space == 2
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_rotation_and_upright_size(tmp_path: Path, rotation: int) -> None:
+    info = probe(make_clip(tmp_path / "clip.mp4", frames=2, size=(96, 64), rotation=rotation)).info
+    assert info.rotation == rotation
+    assert (info.width, info.height) == (96, 64)
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("mirror_x", [False, True])
+@pytest.mark.parametrize("mirror_y", [False, True])
+def test_all_eight_orientations(transpose: bool, mirror_x: bool, mirror_y: bool) -> None:
+    stored = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    orientation = Orientation(transpose, mirror_x, mirror_y)
+    upright = orientation.apply(stored)
+    assert upright.shape == ((3, 2, 3) if transpose else (2, 3, 3))
+    turned = np.rot90(stored, orientation.rotation // 90)
+    assert np.array_equal(upright, turned) is not orientation.mirrored
+
+
+def plain(folder: Path) -> Path:
+    return make_clip(folder / "clip.mp4")
+
+
+CHOICES: dict[str, tuple[Callable[[Path], Path], str, str]] = {
+    "plain": (plain, "decord", "plain h264"),
+    "hevc 10 bit": (
+        lambda folder: make_clip(folder / "clip.mp4", codec="libx265", pix_fmt="yuv420p10le"),
+        "decord",
+        "plain hevc",
+    ),
+    "open gop": (lambda folder: make_clip(folder / "clip.mp4", open_gop=True, gop=6), "decord", "plain h264"),
+    "transport stream": (lambda folder: make_clip(folder / "clip.ts"), "pyav", "mpegts"),
+    "transport stream from 0": (
+        lambda folder: make_clip(
+            folder / "clip.ts",
+            b_frames=0,
+            container_options={"muxdelay": "0", "muxpreload": "0", "output_ts_offset": "0"},
+        ),
+        "pyav",
+        "mpegts",
+    ),
+    "edit list": (
+        lambda folder: cut_clip(make_clip(folder / "long.mp4", gop=10), folder / "cut.mp4", after=0.28),
+        "pyav",
+        "edit list",
+    ),
+    "late start": (lambda folder: make_clip(folder / "clip.mp4", start=0.5, sound=Tone()), "pyav", "0.500 s"),
+    "two streams": (lambda folder: make_clip(folder / "clip.mp4", second_video=True), "pyav", "2 video streams"),
+    "av1": (lambda folder: make_clip(folder / "clip.mp4", codec="libsvtav1", frames=4), "pyav", "av1"),
+    "gif": (lambda folder: make_clip(folder / "clip.gif", codec="gif", pix_fmt="rgb8"), "pyav", "gif"),
+    "raw stream": (lambda folder: make_clip(folder / "clip.h264"), "pyav", "without a timestamp"),
+    "turned mp4": (lambda folder: make_clip(folder / "clip.mp4", rotation=90), "decord", "plain"),
+    "turned mkv": (lambda folder: make_clip(folder / "clip.mkv", rotation=90), "pyav", "turned"),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_choice_of_decoder(tmp_path: Path, case: str) -> None:
+    make, decoder, reason = CHOICES[case]
+    chosen, why = choose_decoder(probe(make(tmp_path)))
+    assert chosen == decoder, why
+    assert reason in why
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"corrupt": 1}, "damaged"),
+        ({"announced": 21}, "announces 21 frames but holds 20"),
+        ({"untimed": 1}, "timestamp"),
+        ({"backward": 1}, "jumps back"),
+    ],
+)
+def test_each_doubt_alone_takes_pyav(tmp_path: Path, change: dict[str, int], reason: str) -> None:
+    found: Probe = dataclasses.replace(probe(plain(tmp_path)), **change)
+    chosen, why = choose_decoder(found)
+    assert chosen == "pyav"
+    assert reason in why
+
+
+def test_long_videos_take_pyav(tmp_path: Path) -> None:
+    found = probe(make_clip(tmp_path / "clip.mp4", frames=3, size=(64, 48)))
+    most = DECORD_BYTES // (64 * 48 * 3)
+    short = dataclasses.replace(found, packets=most, announced=most)
+    assert choose_decoder(short)[0] == "decord"
+    chosen, why = choose_decoder(dataclasses.replace(found, packets=most + 1, announced=most + 1))
+    assert chosen == "pyav"
+    assert "512 MiB" in why
+
+
+def test_a_decoder_asked_for_is_taken(tmp_path: Path) -> None:
+    found = probe(plain(tmp_path))
+    assert choose_decoder(found, "pyav") == ("pyav", "asked for")
+    assert choose_decoder(found, "decord") == ("decord", "asked for")
+    chosen, why = choose_decoder(dataclasses.replace(found, corrupt=2), "decord")
+    assert chosen == "decord"
+    assert "in spite of this: damaged packets: 2" in why
+
+
+def lost_index(folder: Path) -> Path:
+    path = plain(folder)
+    path.write_bytes(path.read_bytes()[: box_range(path, b"moov").start])
+    return path
+
+
+def written(name: str, content: bytes) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return write
+
+
+BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "missing": (lambda folder: folder / "nowhere.mp4", "does not exist"),
+    "empty": (written("empty.mp4", b""), "is empty"),
+    "text": (written("text.mp4", b"not a video at all\n" * 20), "is a text file"),
+    "text in utf-8": (written("text.mp4", "kein Film, nur Wörter\n".encode() * 400), "is a text file"),
+    "text by name": (written("text.txt", b"not a video at all\n" * 20), "text"),
+    "noise": (written("noise.mp4", np.random.default_rng(1).bytes(4096)), "is no media file"),
+    "audio only": (lambda folder: make_sound(folder / "sound.m4a", Tone(seconds=0.2)), "has sound but no video"),
+    "lost index": (lost_index, "has lost its index"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_give_one_sentence(tmp_path: Path, case: str) -> None:
+    make, message = BAD[case]
+    path = make(tmp_path)
+    with pytest.raises(ReadError) as caught:
+        probe(path)
+    text = str(caught.value)
+    assert str(path) in text
+    assert message in text
+    assert "\n" not in text
+    assert text.endswith(".")
+
+
+def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = plain(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # permission bits do not stop every user who runs tests
+    with pytest.raises(ReadError, match="may not be read"):
+        probe(path)
+
+
+def test_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = plain(tmp_path)
+    monkeypatch.setattr(importlib.import_module("saliency_cli.media.probe"), "MAX_SIDE", 60)
+    with pytest.raises(ReadError, match="64x48 pixels"):
+        probe(path)
+
+
+def test_special_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match="not a regular file"):
+        probe(tmp_path)
