@@ -1,0 +1,86 @@
+"""What all writers share: a product is complete after ``close``, and gone after an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from saliency_cli.media.atomic import Replacement, ReplacementFile, ReplacementFolder, write_errors
+
+__all__ = ["Product", "ProductWriter"]
+
+
+class ProductWriter(Protocol):
+    """A product being written, opened by its constructor.
+
+    As a context manager it is closed at the end of the block, and discarded if the block ended with an exception.
+    ``notes`` says what the user may want to know, one sentence each; it is complete after ``close``.
+    """
+
+    path: Path
+    notes: list[str]
+
+    def write(self, *args: Any, **kwargs: Any) -> None:
+        """Add one frame; what that takes is up to the writer."""
+
+    def close(self) -> None:
+        """Complete the product and put it in its place. Raises WriteError. Without effect the second time."""
+
+    def discard(self) -> None:
+        """Leave nothing behind; an earlier product stays. Without effect after either end."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Product:
+    """A writer whose product is put in its place by a Replacement."""
+
+    def __init__(self, path: Path | str, *, folder: bool = False) -> None:
+        self.path = Path(path)
+        self.notes: list[str] = []
+        self._replacement: Replacement = ReplacementFolder(path) if folder else ReplacementFile(path)
+        self._ended = False
+
+    def close(self) -> None:
+        """Complete the product and put it in its place. Raises WriteError. Without effect the second time."""
+        if self._ended:
+            return
+        try:
+            with write_errors(self.path):
+                self._finish()
+            self._replacement.commit()
+        except BaseException:
+            self.discard()
+            raise
+        self._ended = True
+
+    def discard(self) -> None:
+        """Leave nothing behind; an earlier product stays. Without effect after either end."""
+        if not self._ended:
+            self._ended = True
+            try:
+                self._abandon()
+            finally:
+                self._replacement.discard()
+
+    def _finish(self) -> None:
+        """Write what is still missing, and close what is open."""
+
+    def _abandon(self) -> None:
+        """Close what is open, without raising."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.discard()

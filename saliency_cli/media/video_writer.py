@@ -1,0 +1,229 @@
+"""Video out: H.264 with the source's presentation times, size, colours and sound."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import av.container
+import av.video.stream
+import numpy as np
+from numpy.typing import NDArray
+
+from saliency_cli.errors import UsageError, WriteError
+from saliency_cli.media.atomic import write_errors
+from saliency_cli.media.product import Product
+from saliency_cli.media.sound_copy import SoundCopy
+from saliency_cli.types import ColourInfo, VideoInfo
+
+__all__ = ["VIDEO_FORMATS", "VideoWriter"]
+
+VIDEO_FORMATS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+PRESET: Final = "veryfast"  # encoding must keep up with the network
+BT709, UNKNOWN, BT470BG, SMPTE170M = 1, 2, 5, 6  # as FFmpeg numbers them
+LIMITED, FULL = 1, 2
+MIN_CLOCK: Final = 10_000  # ticks per second
+HD_LINES = 720  # from here on, video without a tag is BT.709
+
+
+class VideoWriter(Product):
+    """Writes frames at given presentation times; the file appears when ``close`` has completed it.
+
+    Frames keep the source's time base, so that a variable rate stays variable, and a start later than 0 is kept. If
+    the first frame is not the source's first (``--start``), picture and sound are moved together so that the product
+    begins when the source does. A first frame before 0, which players would hide, moves both to 0. H.264's usual
+    4:2:0 cannot hold odd sizes: those are stored as 4:4:4, of the exact size, which fewer players know.
+
+    Args:
+        path: ``.mp4``, ``.m4v``, ``.mov`` or ``.mkv``.
+        info: of the source: time base, average rate, start, colours, kind.
+        width, height: of the frames to come, in pixels.
+        source: the file whose sound goes along, copied where the container takes it and encoded as AAC otherwise;
+            None for no sound. A folder of frames has none in any case.
+        crf: x264's quality, 0 (lossless) to 51.
+        gray: frames are (H, W), and stored in limited range whatever the source's, as programs that ignore tags expect.
+        end_pts: when the last frame ends, in units of the time base; may be set until ``close``. None: it lasts as long
+            as a frame at the average rate.
+        threads: of the encoder; 0 leaves the choice to it.
+
+    Raises:
+        UsageError: another suffix.
+        WriteError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        info: VideoInfo,
+        width: int,
+        height: int,
+        source: Path | str | None = None,
+        crf: int = 18,
+        gray: bool = False,
+        end_pts: int | None = None,
+        threads: int = 0,
+    ) -> None:
+        kind = VIDEO_FORMATS.get(Path(path).suffix.lower())
+        if kind is None:
+            raise UsageError(f"{path}: a video is written as {', '.join(VIDEO_FORMATS)}; choose one of these suffixes.")
+        self.info, self.width, self.height, self.gray, self.end_pts = info, width, height, gray, end_pts
+        self._shift = 0  # units of the time base, taken off every time
+        self._waiting: av.VideoFrame | None = None  # a frame's duration is known when the next one comes
+        self._sound: SoundCopy | None = None
+        self._colour = _colour(info, height, gray=gray)
+        super().__init__(path)
+        if kind == "matroska":
+            # Sound begins a little before 0 (the encoder's run-in), which must not move the picture.
+            settings = {"avoid_negative_ts": "disabled"}
+        else:
+            # Both clocks of an mp4, the frames' and that of a late start, or the latter is rounded to milliseconds.
+            clock = str(_clock(info.time_base))
+            settings = {"movflags": "+faststart", "video_track_timescale": clock, "movie_timescale": clock}
+        try:
+            with write_errors(self.path):
+                # "file:" keeps FFmpeg from taking a name with a colon for a protocol.
+                self._container = av.open(
+                    f"file:{self._replacement.temporary}",
+                    "w",
+                    format=kind,
+                    container_options=settings,
+                )
+            self._stream = self._add_video(crf, threads)
+            if source is not None and info.kind == "video":
+                self._sound = SoundCopy.open(Path(source), self._container, kind, self.notes)
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, pixels: NDArray[np.uint8], pts: int) -> None:
+        """Add a frame, uint8 (H, W, 3) RGB or, if ``gray``, (H, W), shown from ``pts`` on (units of the time base).
+
+        Times must grow. Raises WriteError.
+        """
+        expected = (self.height, self.width) if self.gray else (self.height, self.width, 3)
+        if pixels.shape != expected:
+            raise ValueError(f"a frame of shape {expected} is due, not {pixels.shape}")
+        if self._waiting is None:
+            self._begin(pts)
+        elif pts - self._shift <= self._pts(self._waiting):
+            raise ValueError(f"frame times must grow, and {pts} does not")
+        frame = self._convert(pixels)
+        frame.pts, frame.time_base = pts - self._shift, self.info.time_base
+        if self._waiting is not None:
+            self._encode(self._waiting, ends=frame.pts)
+        self._waiting = frame
+
+    def _begin(self, pts: int) -> None:
+        start = round(self.info.start / self.info.time_base)
+        cut = pts != start
+        self._shift = pts - max(start, 0)
+        if self._sound:
+            first = pts * self.info.time_base if cut else None
+            self._sound.begin(first, shift=self._shift * self.info.time_base)
+
+    def _pts(self, frame: av.VideoFrame) -> int:
+        assert frame.pts is not None
+        return frame.pts
+
+    def _convert(self, pixels: NDArray[np.uint8]) -> av.VideoFrame:
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="gray" if self.gray else "rgb24")
+        colour = self._colour
+        frame = frame.reformat(
+            format=self._stream.codec_context.pix_fmt,
+            src_color_range=FULL,
+            dst_colorspace=colour.space,
+            dst_color_range=colour.range,
+        )
+        frame.colorspace, frame.color_range = colour.space, colour.range
+        frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+        return frame
+
+    def _encode(self, frame: av.VideoFrame, *, ends: int) -> None:
+        self._durations[self._pts(frame)] = max(ends - self._pts(frame), 1)
+        self._mux(self._stream.encode(frame))
+
+    def _mux(self, packets: list[av.Packet[av.video.stream.VideoStream]]) -> None:
+        with self._libav_errors():
+            for packet in packets:
+                assert packet.pts is not None
+                packet.duration = self._durations.pop(packet.pts)  # libx264 leaves it out
+                if self._sound:  # what sounds before it goes first: nothing has to wait in memory
+                    self._sound.advance((packet.pts + self._shift) * self.info.time_base)
+                self._container.mux(packet)
+
+    def _finish(self) -> None:
+        if self._waiting is None:
+            raise WriteError(f"{self.path} cannot be written: there are no frames; check the input.")
+        begins = self._pts(self._waiting)
+        ends = begins + max(round(1 / self.info.rate / self.info.time_base), 1)
+        if self.end_pts is not None and self.end_pts - self._shift > begins:
+            ends = self.end_pts - self._shift
+        self._encode(self._waiting, ends=ends)
+        self._mux(self._stream.encode(None))
+        with self._libav_errors():
+            if self._sound:
+                self._sound.finish((ends + self._shift) * self.info.time_base)
+            self._container.close()
+
+    def _abandon(self) -> None:
+        if self._sound:
+            self._sound.close()
+        if hasattr(self, "_container"):
+            with contextlib.suppress(OSError, av.FFmpegError):  # the file goes away in any case
+                self._container.close()
+
+    @contextlib.contextmanager
+    def _libav_errors(self) -> Iterator[None]:
+        """FFmpeg's own errors, those without an errno, into a WriteError."""
+        try:
+            with write_errors(self.path):
+                yield
+        except av.FFmpegError as error:
+            raise WriteError(f"{self.path} cannot be written: {error.strerror}; choose another format.") from error
+
+    def _add_video(self, crf: int, threads: int) -> av.video.stream.VideoStream:
+        # No B-frames: packets come in the order of presentation, so the last one carries the last frame's duration.
+        stream = self._container.add_stream(
+            "libx264", rate=self.info.rate, options={"preset": PRESET, "crf": str(crf), "bf": "0"}
+        )
+        assert isinstance(stream, av.video.stream.VideoStream)
+        context = stream.codec_context
+        context.width, context.height = self.width, self.height
+        even = self.width % 2 == 0 and self.height % 2 == 0
+        context.pix_fmt = "yuv420p" if even else "yuv444p"
+        if not even:
+            self.notes.append(
+                f"{self.path.name}: {self.width}x{self.height} is an odd size and was stored as 4:4:4, "
+                "which some players cannot show."
+            )
+        context.time_base = self.info.time_base
+        context.thread_count = threads
+        context.colorspace, context.color_range = self._colour.space, self._colour.range
+        context.color_primaries, context.color_trc = self._colour.primaries, self._colour.transfer
+        self._durations: dict[int, int] = {}
+        return stream
+
+
+def _clock(time_base: Fraction) -> int:
+    """Ticks per second in which the times are whole numbers, and those of other tracks nearly."""
+    ticks = time_base.denominator
+    return ticks * -(-MIN_CLOCK // ticks)
+
+
+def _colour(info: VideoInfo, height: int, *, gray: bool) -> ColourInfo:
+    """The tags of the product, and the matrix and range that its pixels are converted with: the source's, if known."""
+    given = info.colour
+    usual = BT709 if height >= HD_LINES else SMPTE170M
+    # Rarer matrices (BT.2020 and others) become what every player knows; RGB is what arrives here.
+    space = given.space if given.space in (BT709, BT470BG, SMPTE170M) else usual
+    return ColourInfo(
+        space=space,
+        range=FULL if given.range == FULL and not gray else LIMITED,
+        primaries=space if given.primaries == UNKNOWN else given.primaries,
+        transfer=(BT709 if space == BT709 else SMPTE170M) if given.transfer == UNKNOWN else given.transfer,
+    )
