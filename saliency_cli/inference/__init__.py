@@ -1,0 +1,1 @@
+"""From frames to saliency maps: choice of device and precision, and the predictor."""

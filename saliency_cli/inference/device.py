@@ -1,0 +1,69 @@
+"""Where and how precisely to compute. A choice comes with its reason, for the log and the sidecar."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+
+from saliency_cli.errors import DeviceError, UsageError
+
+__all__ = ["Precision", "choose_device", "choose_precision"]
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
+    """The device and why.
+
+    Args:
+        wanted: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        UsageError: no such name.
+        DeviceError: this machine has no such device.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda"), f"auto: {torch.cuda.get_device_name()} is there"
+        if torch.backends.mps.is_available():
+            return torch.device("mps"), "auto: Apple's GPU is there"
+        return torch.device("cpu"), "auto: no GPU that torch can use"
+    kind, _, number = wanted.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+        raise UsageError(f"--device {wanted}: must be auto, cpu, cuda, cuda:N or mps.")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise DeviceError(f"--device {wanted}: this machine offers torch {count} CUDA devices; use --device cpu.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("--device mps: this machine has no Apple GPU that torch can use; use --device cpu.")
+    return torch.device(wanted), "as asked for"
+
+
+def choose_precision(wanted: str, device: torch.device, *, exact: bool = False) -> tuple[Precision, str]:
+    """The precision and why.
+
+    ``auto`` is fp32 everywhere: the lower precisions are there to be asked for, and become the default where their
+    effect on the maps has been measured.
+
+    Raises:
+        UsageError: no such name, or a lower precision together with ``exact``.
+        DeviceError: the device does not compute in it.
+    """
+    if wanted not in ("auto", *get_args(Precision)):
+        raise UsageError(f"--precision {wanted}: must be auto, {', '.join(get_args(Precision))}.")
+    if exact:
+        if wanted not in ("auto", "fp32"):
+            raise UsageError(f"--exact computes in fp32; leave out --precision {wanted}.")
+        return "fp32", "exact"
+    if wanted == "fp16" and device.type == "cpu":
+        raise DeviceError("--precision fp16: a CPU does not compute in it usefully; use bf16 or fp32.")
+    if wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise DeviceError("--precision bf16: this GPU does not compute in it; use fp16 or fp32.")
+    if wanted == "auto":
+        return "fp32", "auto: maps exact to rounding"
+    precision: Precision = next(name for name in get_args(Precision) if name == wanted)
+    return precision, "as asked for"

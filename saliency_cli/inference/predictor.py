@@ -1,0 +1,148 @@
+"""The predictor: a stream of frames in, one raw saliency map a frame out, in the same order.
+
+Networks with a window (TASED-Net, TSFP-Net on S3D) see a clip of 32 frames for each map; the embedded model sees each
+frame once and remembers. Both prepare a frame once, and hold no more of them than a window needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saliency_cli.errors import DeviceError
+from saliency_cli.inference.device import DTYPES, choose_device, choose_precision
+from saliency_cli.models.registry import LoadedModel
+from saliency_cli.models.streaming import StreamState, input_size_for
+from saliency_cli.types import Frame, SaliencyFrame
+from saliency_cli.windows import sliding_windows
+
+__all__ = ["Listen", "SaliencyPredictor"]
+
+CHUNK = 4  # frames that the embedded model takes at once; the maps do not depend on it
+
+Listen = Callable[[Sequence[float], bool], NDArray[np.float32]]
+"""From the presentation times of a window and whether it is reversed to its waveform, (70560,)."""
+
+
+class _Prepared(NamedTuple):
+    """A frame as the network takes it."""
+
+    number: int
+    seconds: float
+    pixels: Tensor  # (3, H, W)
+
+
+class SaliencyPredictor:
+    """Predicts the maps of a video, frame by frame, with one network on one device.
+
+    Args:
+        model: what ``load_model`` returned.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        exact: the plain sliding window, one window at a time in fp32.
+
+    Raises:
+        UsageError: options that do not exist or do not fit.
+        DeviceError: a device or precision that this machine does not have.
+    """
+
+    def __init__(
+        self, model: LoadedModel, *, device: str = "auto", precision: str = "auto", exact: bool = False
+    ) -> None:
+        self.model = model
+        self.device, self.device_reason = choose_device(device)
+        self.precision, self.precision_reason = choose_precision(precision, self.device, exact=exact)
+        self.exact = exact
+        with _memory_errors(self.device):
+            self._module = model.module.to(self.device).eval()
+
+    def predict(self, frames: Iterable[Frame], *, listen: Listen | None = None) -> Iterator[SaliencyFrame]:
+        """Raw maps of the network, at the network's size, float32 (h, w), one for each frame and in their order.
+
+        TASED-Net and TSFP-Net give a sigmoid's values; the embedded model gives a density that sums to 1.
+
+        Args:
+            frames: consecutive frames of one video, in presentation order.
+            listen: gives the sound of a window; for networks with an audio branch.
+
+        Raises:
+            DeviceError: the device's memory does not suffice.
+        """
+        if self.model.config.encoder == "s3d":
+            return self._windowed(frames, listen)
+        return self._streaming(frames)
+
+    def _windowed(self, frames: Iterable[Frame], listen: Listen | None) -> Iterator[SaliencyFrame]:
+        height, width = self.model.config.input_size
+        # Bilinear even where it shrinks: the authors' choice, and part of the published result.
+        prepared = (self._prepare(frame, height, width, cv2.INTER_LINEAR) for frame in frames)
+        for window in sliding_windows(prepared, length=self.model.config.clip_length):
+            seen = window.frames[-1]
+            with self._computing():
+                clip = torch.stack([frame.pixels for frame in window.frames], 1)[None].to(
+                    self.device
+                )  # (1, 3, T, H, W)
+                if listen is None:
+                    saliency = self._module(clip)  # (1, H, W)
+                else:
+                    waveform = listen([frame.seconds for frame in window.frames], window.reversed)
+                    saliency = self._module(clip, torch.from_numpy(waveform)[None].to(self.device))  # (1, H, W)
+                result = saliency[0].float().cpu().numpy()
+            yield SaliencyFrame(seen.number, seen.seconds, result)  # outside: a generator must not leak torch's modes
+
+    def _streaming(self, frames: Iterable[Frame]) -> Iterator[SaliencyFrame]:
+        stream, state = iter(frames), None
+        size: tuple[int, int] | None = None
+        while chunk := list(islice(stream, CHUNK)):
+            if size is None:
+                shape = chunk[0].pixels.shape
+                size = input_size_for(shape[1], shape[0], budget=self.model.config.input_size)
+            prepared = [self._prepare(frame, *size, cv2.INTER_AREA) for frame in chunk]
+            del chunk  # full-size pictures are large
+            maps, state = self._run(prepared, state)
+            for frame, saliency in zip(prepared, maps, strict=True):
+                yield SaliencyFrame(frame.number, frame.seconds, saliency)
+
+    def _run(
+        self, chunk: Sequence[_Prepared], state: StreamState | None
+    ) -> tuple[list[NDArray[np.float32]], StreamState]:
+        """Densities of a chunk, (h, w) each, and the network's memory after it."""
+        with self._computing():
+            clip = torch.stack([frame.pixels for frame in chunk])[None].to(self.device)  # (1, S, 3, H, W)
+            seconds = torch.tensor([[frame.seconds for frame in chunk]], dtype=torch.float64)  # (1, S)
+            log_density, state = self._module(clip, seconds, state)  # (1, S, h, w)
+            return list(log_density[0].float().exp().cpu().numpy()), state
+
+    def _prepare(self, frame: Frame, height: int, width: int, interpolation: int) -> _Prepared:
+        """Resized and normalised. TASED-Net's (2x − 255) / 255 is (x − 127.5) / 127.5 to the last bit."""
+        small = cv2.resize(frame.pixels, (width, height), interpolation=interpolation)
+        mean, std = np.float32(255 * self.model.config.mean), np.float32(255 * self.model.config.std)
+        pixels = torch.from_numpy((small.astype(np.float32) - mean) / std).permute(2, 0, 1)  # (3, H, W)
+        return _Prepared(frame.index, frame.seconds, pixels)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        dtype = DTYPES[self.precision]
+        lower = dtype != torch.float32
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, dtype=dtype, enabled=lower),
+            _memory_errors(self.device),
+        ):
+            yield
+
+
+@contextmanager
+def _memory_errors(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(f"{device}: its memory does not suffice for this network; use --device cpu.") from error

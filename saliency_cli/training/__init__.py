@@ -1,0 +1,1 @@
+"""Training: recipes, gaze data, losses, and the loop that a stop does not harm."""

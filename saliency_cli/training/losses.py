@@ -1,0 +1,57 @@
+"""The loss of TSFP-Net's section 3.2: KL − α₁·CC − α₂·NSS, on densities.
+
+The paper prints ρ as the variance in equations 2 and 3; correlation and NSS need the standard deviation, which stands
+here. Equation 1's KL is computed from log densities, so that no epsilon is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["LossWeights", "cc", "kl", "nss", "saliency_loss"]
+
+EPS = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """What each term weighs. The paper's (section 3.2): 1, 0.5, 0.1."""
+
+    kl: float = 1.0
+    cc: float = 0.5
+    nss: float = 0.1
+
+
+def kl(log_density: Tensor, target: Tensor) -> Tensor:
+    """Kullback–Leibler divergence Σ G ln(G / S), one value a map.
+
+    Args:
+        log_density: (N, h, w), logarithm of a density that sums to 1.
+        target: (N, h, w), a density that sums to 1.
+    """
+    return (torch.xlogy(target, target) - target * log_density).sum((1, 2))
+
+
+def cc(density: Tensor, target: Tensor) -> Tensor:
+    """Linear correlation of two maps (N, h, w), one value a map."""
+    s = density - density.mean((1, 2), keepdim=True)
+    g = target - target.mean((1, 2), keepdim=True)
+    return (s * g).sum((1, 2)) / ((s.square().sum((1, 2)) * g.square().sum((1, 2))).sqrt() + EPS**2)
+
+
+def nss(density: Tensor, counts: Tensor) -> Tensor:
+    """Normalised scanpath saliency of (N, h, w) at fixations counted in ``counts`` (N, h, w), one value a map."""
+    mean, std = density.mean((1, 2), keepdim=True), density.std((1, 2), keepdim=True)
+    scored = (density - mean) / (std + EPS)
+    return (scored * counts).sum((1, 2)) / counts.sum((1, 2)).clamp_min(1)
+
+
+def saliency_loss(log_density: Tensor, target: Tensor, counts: Tensor, weights: LossWeights) -> Tensor:
+    """The weighted sum, averaged over the N maps; a scalar."""
+    density = log_density.exp()
+    return (
+        weights.kl * kl(log_density, target) - weights.cc * cc(density, target) - weights.nss * nss(density, counts)
+    ).mean()
