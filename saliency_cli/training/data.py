@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -176,7 +177,12 @@ def _density(counts: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 
 def _input_size(pixels: NDArray[np.uint8], budget: tuple[int, int]) -> tuple[int, int]:
-    return input_size_for(pixels.shape[1], pixels.shape[0], budget=budget)
+    return _input_size_of_shape(pixels.shape[0], pixels.shape[1], budget)
+
+
+@cache  # thousands of pictures in a handful of shapes, all of them asked at every step
+def _input_size_of_shape(height: int, width: int, budget: tuple[int, int]) -> tuple[int, int]:
+    return input_size_for(width, height, budget=budget)
 
 
 def _shrink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

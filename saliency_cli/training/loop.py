@@ -6,7 +6,6 @@ so a run that was stopped and resumed ends with the same weights as one that was
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -20,16 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from saliency_cli.errors import UsageError, WeightsError, WriteError
+from saliency_cli.models.checkpoint import load_strictly
 from saliency_cli.models.efficientnet import MEAN, STD
 from saliency_cli.models.streaming import StreamingTSFPNet
 from saliency_cli.training.data import Batch, Clip, Still, clip_batch, still_batch
 from saliency_cli.training.losses import saliency_loss
 from saliency_cli.training.recipe import Recipe, Stage
 
-__all__ = ["Progress", "Trainer", "TrainingData"]
+__all__ = ["Progress", "Trainer", "TrainingData", "refuse_earlier_run"]
 
 log = logging.getLogger(__name__)
 
+LAST = "last.pt"
 GRADIENT_LIMIT = 5.0  # norm above which gradients are scaled down: single fixations make NSS jump
 TEMPORAL_PARTS = ("temporal", "motion", "motion_mix", "motion_head")
 
@@ -44,12 +45,20 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the run is after a step. ``loss`` is that step's."""
+    """Where the run is after a step: ``step`` of the stage's ``steps``, ``done`` of all. ``loss`` is that step's."""
 
     stage: str
     step: int
     steps: int
+    done: int
     loss: float
+
+
+def refuse_earlier_run(folder: Path, *, resume: bool) -> None:
+    """Raise :class:`UsageError` if the folder holds a run already and it is not to be resumed."""
+    path = folder / LAST
+    if path.exists() and not resume:
+        raise UsageError(f"{path} is there already; go on with --resume, or train into another folder.")
 
 
 class Trainer:
@@ -57,13 +66,14 @@ class Trainer:
 
     Args:
         folder: made if it is not there.
+        encoder_state: what the encoder starts from; by default random weights.
         resume: go on from ``last.pt`` if it is there.
         device: where to compute.
         autocast: dtype of mixed precision; None computes in fp32.
 
     Raises:
         UsageError: the folder holds a run already and ``resume`` is false.
-        WeightsError: ``last.pt`` is damaged or belongs to another recipe.
+        WeightsError: ``last.pt`` is damaged or belongs to another recipe, or ``encoder_state`` does not fit.
     """
 
     def __init__(
@@ -77,29 +87,25 @@ class Trainer:
         device: torch.device | None = None,
         autocast: torch.dtype | None = None,
     ) -> None:
+        refuse_earlier_run(folder, resume=resume)
         self.recipe, self.data, self.folder = recipe, data, folder
         self.device, self.autocast = device or torch.device("cpu"), autocast
         torch.manual_seed(recipe.seed)
         self.model = StreamingTSFPNet()
         if encoder_state is not None:
-            self.model.encoder.load_state_dict(encoder_state)
+            load_strictly(self.model.encoder, encoder_state, "the encoder's checkpoint")
         self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self._saved = self._load(resume=resume)
+        self._saved = self._load()
 
-    def run(
-        self,
-        *,
-        on_step: Callable[[Progress], None] | None = None,
-        validate: Callable[[nn.Module], None] | None = None,
-    ) -> dict[str, Tensor]:
+    def run(self, *, on_step: Callable[[Progress], None] | None = None) -> dict[str, Tensor]:
         """Train to the end of the recipe and return the averaged model's state.
 
-        ``validate`` is called with the averaged model where the recipe asks for it and after each stage.
+        Raises:
+            WriteError: the folder cannot be written to.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        reached = self._saved["stage"] if self._saved else 0
-        with _rows(self.folder / "log.csv", append=bool(self._saved)) as rows:
+        reached, step = (self._saved["stage"], self._saved["step"]) if self._saved else (0, 0)
+        with _rows(self.folder / "log.csv", keep=self._before(reached) + step) as rows:
             for number, stage in enumerate(self.recipe.stages):
                 if number < reached:
                     continue
@@ -107,19 +113,13 @@ class Trainer:
                     rows([stage.name, progress.step, f"{progress.loss:.5f}", f"{rate:.3g}"])
                     if on_step:
                         on_step(progress)
-                    ended = progress.step == stage.steps
-                    every = stage.validate_every
-                    if validate and (ended or (every and progress.step % every == 0)):
-                        validate(self.averaged())
                 # The next stage starts from the average, which is what this one leaves behind.
                 self.model.load_state_dict(self.average)
         return self.average
 
-    def averaged(self) -> StreamingTSFPNet:
-        """A copy of the averaged model, in evaluation mode."""
-        model = StreamingTSFPNet()
-        model.load_state_dict(self.average)
-        return model.to(self.device).eval()
+    def _before(self, number: int) -> int:
+        """How many steps all the stages before this one have."""
+        return sum(stage.steps for stage in self.recipe.stages[:number])
 
     def _stage(self, number: int, stage: Stage) -> Iterator[tuple[Progress, float]]:
         """The steps of a stage that are still to do."""
@@ -137,7 +137,8 @@ class Trainer:
             done = step + 1
             if done == stage.steps or done % stage.checkpoint_every == 0:
                 self._save(number, done, optimiser, schedule)
-            yield Progress(stage.name, done, stage.steps, loss), float(schedule.get_last_lr()[-1])
+            progress = Progress(stage.name, done, stage.steps, self._before(number) + done, loss)
+            yield progress, float(schedule.get_last_lr()[-1])
 
     def _draw(self, number: int, stage: Stage, step: int) -> Batch:
         rng = np.random.default_rng([self.recipe.seed, number, step])
@@ -162,7 +163,7 @@ class Trainer:
         target, counts = batch.target.to(self.device).flatten(0, 1), batch.counts.to(self.device).flatten(0, 1)
         seen = counts.sum((1, 2)) > 0  # a frame nobody looked at teaches nothing
         loss = saliency_loss(log_density.float().flatten(0, 1)[seen], target[seen], counts[seen], self.recipe.loss)
-        optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad()  # of frozen parts too: what an earlier stage left there would count in the norm
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_LIMIT)
         optimiser.step()
@@ -178,8 +179,6 @@ class Trainer:
             parameter.requires_grad_(rate > 0)
             if rate:
                 groups.setdefault(rate, []).append(parameter)
-        if not groups:
-            raise UsageError(f"Stage {stage.name!r} freezes everything; give one of its rates a value above 0.")
         optimiser = torch.optim.AdamW(
             [{"params": part, "lr": rate} for rate, part in groups.items()], weight_decay=stage.weight_decay
         )
@@ -208,41 +207,56 @@ class Trainer:
             "optimiser": optimiser.state_dict(),
             "schedule": schedule.state_dict(),
         }
-        goal, young = self.folder / "last.pt", self.folder / "last.pt.part"
+        goal, young = self.folder / LAST, self.folder / f"{LAST}.part"
         try:
             torch.save(state, young)
             os.replace(young, goal)
         except (OSError, RuntimeError) as error:
+            young.unlink(missing_ok=True)
             raise WriteError(f"{goal}: the checkpoint cannot be written ({error}); make room and resume.") from error
 
-    def _load(self, *, resume: bool) -> dict[str, Any] | None:
-        path = self.folder / "last.pt"
+    def _load(self) -> dict[str, Any] | None:
+        path = self.folder / LAST
         if not path.exists():
             return None
-        if not resume:
-            raise UsageError(f"{path} is there already; go on with --resume, or train into another folder.")
         try:
-            saved: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            saved: Any = torch.load(path, map_location=self.device, weights_only=True)
         except Exception as error:  # torch raises half a dozen kinds for a damaged file
             raise WeightsError(f"{path}: the checkpoint is damaged ({error}); delete it to start anew.") from error
-        if saved["recipe"] != self.recipe.text:
+        if not isinstance(saved, dict) or saved.get("recipe") != self.recipe.text:
             raise WeightsError(f"{path} belongs to another recipe; train into another folder.")
-        self.model.load_state_dict(saved["model"])
+        load_strictly(self.model, saved["model"], path)
         self.average = saved["average"]
         log.info("going on from %s: stage %d, step %d", path, saved["stage"] + 1, saved["step"])
-        return saved
+        state: dict[str, Any] = saved
+        return state
 
 
 @contextmanager
-def _rows(path: Path, *, append: bool) -> Iterator[Callable[[list[Any]], None]]:
-    """A CSV log whose rows reach the disk one by one."""
-    with path.open("a" if append else "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if not append:
-            writer.writerow(["stage", "step", "loss", "rate"])
+def _rows(path: Path, *, keep: int) -> Iterator[Callable[[list[Any]], None]]:
+    """A CSV log whose rows reach the disk one by one; of an earlier run's the first ``keep`` stay.
+
+    A run that was stopped has logged steps that its last checkpoint does not know: they are done, and logged, again.
+    """
+
+    def failed(error: OSError) -> WriteError:
+        return WriteError(f"{path} cannot be written ({error.strerror}); choose another folder or make room.")
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        earlier = path.read_text(encoding="utf-8").splitlines()[1 : keep + 1] if path.exists() else []
+        file = path.open("w", newline="", encoding="utf-8")
+    except OSError as error:
+        raise failed(error) from error
+    with file:
 
         def write(row: list[Any]) -> None:
-            writer.writerow(row)
-            file.flush()
+            try:
+                file.write(",".join(map(str, row)) + "\n")
+                file.flush()
+            except OSError as error:
+                raise failed(error) from error
 
+        for line in ("stage,step,loss,rate", *earlier):
+            write([line])
         yield write

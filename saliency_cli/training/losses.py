@@ -50,8 +50,9 @@ def nss(density: Tensor, counts: Tensor) -> Tensor:
 
 
 def saliency_loss(log_density: Tensor, target: Tensor, counts: Tensor, weights: LossWeights) -> Tensor:
-    """The weighted sum, averaged over the N maps; a scalar."""
+    """The weighted sum, averaged over the N maps; a scalar, and 0 for no maps."""
+    if not len(log_density):
+        return log_density.sum()
     density = log_density.exp()
-    return (
-        weights.kl * kl(log_density, target) - weights.cc * cc(density, target) - weights.nss * nss(density, counts)
-    ).mean()
+    each = weights.kl * kl(log_density, target) - weights.cc * cc(density, target) - weights.nss * nss(density, counts)
+    return each.mean()

@@ -12,10 +12,9 @@ from saliency_cli.errors import UsageError
 from saliency_cli.inference.device import DTYPES, choose_device, choose_precision
 from saliency_cli.metrics.gaze import GazeTable
 from saliency_cli.models.checkpoint import read_checkpoint, save_checkpoint
-from saliency_cli.models.config import ModelConfig
-from saliency_cli.models.efficientnet import MEAN, STD, imagenet_state
+from saliency_cli.models.efficientnet import imagenet_state
 from saliency_cli.training.data import load_clips, load_stills
-from saliency_cli.training.loop import Progress, Trainer, TrainingData
+from saliency_cli.training.loop import Progress, Trainer, TrainingData, refuse_earlier_run
 from saliency_cli.training.recipe import Recipe
 
 __all__ = ["run_recipe"]
@@ -44,8 +43,11 @@ def run_recipe(
     Raises:
         ReadError, UsageError, WeightsError, DeviceError, WriteError: see the parts.
     """
+    refuse_earlier_run(folder, resume=resume)  # before minutes of reading
     place, _ = choose_device(device)
-    dtype = DTYPES[choose_precision(precision, place)[0]]
+    chosen, _ = choose_precision(precision, place)
+    if chosen == "fp16":
+        raise UsageError("--precision fp16: gradients vanish in it; train in bf16 or fp32.")
     if threads is not None:
         torch.set_num_threads(threads)
     start = _encoder_state(encoder)
@@ -65,27 +67,19 @@ def run_recipe(
         encoder_state=start,
         resume=resume,
         device=place,
-        autocast=None if dtype == torch.float32 else dtype,
+        autocast=None if chosen == "fp32" else DTYPES[chosen],
     )
     total = sum(stage.steps for stage in recipe.stages)
 
     def count(progress: Progress) -> None:
-        before = 0
-        for stage in recipe.stages:
-            if stage.name == progress.stage:
-                break
-            before += stage.steps
         if on_step:
-            on_step(before + progress.step, total)
+            on_step(progress.done, total)
 
     state = trainer.run(on_step=count)
-    config = ModelConfig(
-        architecture=recipe.architecture, encoder=recipe.encoder, input_size=recipe.input_size, mean=MEAN, std=STD
-    )
     names = [*(still.name for still in data.stills), *(clip.name for clip in data.clips)]
     seen = sorted({name.split("/")[0] for name in names})
     extra = {"name": recipe.name, "recipe": recipe.text, "training_data": ", ".join(seen)}
-    return save_checkpoint(folder / f"{recipe.name}.safetensors", state, config, extra)
+    return save_checkpoint(folder / f"{recipe.name}.safetensors", state, recipe.model_config, extra)
 
 
 def _encoder_state(path: Path | None) -> dict[str, Tensor]:

@@ -89,7 +89,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VSAL_WEIGHTS", str(tmp_path / "store"))
+    monkeypatch.setenv("VSAL_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return tmp_path / "store"
 
@@ -239,7 +239,7 @@ class TestPull:
 
     def test_a_store_that_cannot_be_made(self, pinned: Path, tmp_path: Path) -> None:
         (tmp_path / "store").write_text("a file", encoding="utf-8")
-        with pytest.raises(WeightsError, match="VSAL_WEIGHTS"):
+        with pytest.raises(WeightsError, match="VSAL_STORE"):
             manifest.pull("net")
 
     def test_two_at_once_download_once(self, pinned: Path, server: Server) -> None:
@@ -310,14 +310,14 @@ class TestPlaces:
     def test_store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(manifest.sys, "platform", "linux")
         monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.delenv("VSAL_WEIGHTS", raising=False)
+        monkeypatch.delenv("VSAL_STORE", raising=False)
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
         assert manifest.store() == tmp_path / ".cache" / "vsal" / "weights"
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         assert manifest.store() == tmp_path / "cache" / "vsal" / "weights"
         monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # to be ignored, says the specification
         assert manifest.store() == tmp_path / ".cache" / "vsal" / "weights"
-        monkeypatch.setenv("VSAL_WEIGHTS", "~/mine")
+        monkeypatch.setenv("VSAL_STORE", "~/mine")
         assert manifest.store() == tmp_path / "mine"
         assert not (tmp_path / "mine").exists()
 

@@ -24,7 +24,7 @@ from saliency_cli.models.tsfp import TSFPNet
 
 @pytest.fixture(autouse=True)
 def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VSAL_WEIGHTS", str(tmp_path / "store"))
+    monkeypatch.setenv("VSAL_STORE", str(tmp_path / "store"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,224 @@
+"""The predictor: each frame's map comes from the frames that it should see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from reference import state_dict
+from torch import Tensor, nn
+
+from saliency_cli.errors import DeviceError, UsageError
+from saliency_cli.inference.predictor import SaliencyPredictor
+from saliency_cli.models.config import ModelConfig
+from saliency_cli.models.registry import LoadedModel, build
+from saliency_cli.models.soundnet import SAMPLES
+from saliency_cli.models.streaming import input_size_for
+from saliency_cli.types import Frame
+from saliency_cli.windows import window_indices
+
+LENGTH = 4
+TASED = ModelConfig(architecture="tased", clip_length=LENGTH, input_size=(32, 64))
+LISTENING = ModelConfig(architecture="tsfp", clip_length=16, input_size=(32, 64), audio=True)
+EMBEDDED = ModelConfig(architecture="tsfp", encoder="efficientnet-lite0", input_size=(64, 96), mean=0.498, std=0.502)
+
+
+def loaded(config: ModelConfig, module: nn.Module | None = None) -> LoadedModel:
+    torch.manual_seed(4)
+    return LoadedModel((module or build(config)).eval(), config, Path("some.safetensors"), "", {})
+
+
+def clip(count: int, *, height: int = 48, width: int = 80, start: int = 7, seed: int = 0) -> list[Frame]:
+    """Frames of noise whose clock begins late and is not steady."""
+    rng = np.random.default_rng(seed)
+    pts = start + np.cumsum(rng.integers(1, 4, count))
+    return [
+        Frame(index, rng.integers(0, 256, (height, width, 3), dtype=np.uint8), int(pts[index]), Fraction(1, 25))
+        for index in range(count)
+    ]
+
+
+class Spy(nn.Module):
+    """A network that keeps what it is given, and whose map is the clip's last frame's first channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clips: list[Tensor] = []
+        self.sounds: list[Tensor] = []
+
+    def forward(self, clip: Tensor, sound: Tensor | None = None) -> Tensor:
+        self.clips.append(clip.clone())
+        if sound is not None:
+            self.sounds.append(sound.clone())
+        return clip[:, 0, -1]
+
+
+def authors(frames: Sequence[Frame], config: ModelConfig) -> Tensor:
+    """A clip as the authors of TASED-Net prepare it, (1, 3, T, H, W): (2x − 255) / 255."""
+    height, width = config.input_size
+    small = [cv2.resize(frame.pixels, (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames]
+    pixels = torch.from_numpy(np.stack(small)).permute(3, 0, 1, 2).float()
+    return ((pixels * 2 - 255) / 255)[None]
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 9])
+def test_windows_and_preprocessing_are_the_papers_to_the_last_bit(count: int) -> None:
+    spy, frames = Spy(), clip(count)
+    maps = list(SaliencyPredictor(loaded(TASED, spy)).predict(iter(frames)))
+    assert [saliency.index for saliency in maps] == list(range(count))
+    assert [saliency.seconds for saliency in maps] == [frame.seconds for frame in frames]
+    for number, seen in enumerate(spy.clips):
+        indices = window_indices(number, length=LENGTH, count=count)
+        assert torch.equal(seen, authors([frames[index] for index in indices], TASED))
+        assert maps[number].saliency.dtype == np.float32
+        np.testing.assert_array_equal(maps[number].saliency, seen[0, 0, -1])
+    assert len(spy.clips) == count
+
+
+def test_every_pixel_value_is_normalised_to_the_last_bit() -> None:
+    spy = Spy()
+    pixels = np.arange(32 * 64 * 3, dtype=np.uint32).reshape(32, 64, 3).astype(np.uint8)  # all 256 values, no resizing
+    list(SaliencyPredictor(loaded(TASED, spy)).predict([Frame(0, pixels, 0, Fraction(1, 25))]))
+    expected = (2 * torch.arange(256.0) - 255) / 255
+    assert torch.equal(spy.clips[0][0, :, 0].permute(1, 2, 0), expected[torch.from_numpy(pixels).long()])
+
+
+def test_tased_gives_what_its_module_gives() -> None:
+    model, frames = loaded(TASED), clip(6)
+    names = {name: {"shape": tuple(tensor.shape)} for name, tensor in model.module.state_dict().items()}
+    model.module.load_state_dict(state_dict(names, 1))  # torch's own first weights give maps without any contrast
+    maps = list(SaliencyPredictor(model, exact=True).predict(frames))
+    with torch.no_grad():
+        for number, saliency in enumerate(maps):
+            seen = [frames[index] for index in window_indices(number, length=LENGTH, count=6)]
+            np.testing.assert_allclose(saliency.saliency, model.module(authors(seen, TASED))[0].numpy(), atol=1e-6)
+    assert maps[0].saliency.shape == (32, 64)
+    assert np.abs(maps[0].saliency - maps[5].saliency).max() > 1e-4
+
+
+def test_sound_is_asked_for_by_the_times_of_the_window() -> None:
+    spy, frames = Spy(), clip(17)
+    asked: list[tuple[list[float], bool]] = []
+
+    def listen(seconds: Sequence[float], reverse: bool) -> NDArray[np.float32]:
+        asked.append((list(seconds), reverse))
+        return np.full(SAMPLES, len(asked), np.float32)
+
+    list(SaliencyPredictor(loaded(LISTENING, spy)).predict(frames, listen=listen))
+    expected = [
+        ([frames[index].seconds for index in window_indices(number, length=16, count=17)], number < 15)
+        for number in range(17)
+    ]
+    assert asked == expected
+    assert [sound.shape for sound in spy.sounds] == [(1, SAMPLES)] * 17
+    assert [int(sound[0, 0]) for sound in spy.sounds] == list(range(1, 18))
+
+
+def test_the_network_hears() -> None:
+    predictor, frames = SaliencyPredictor(loaded(LISTENING)), clip(1)
+    noise = np.random.default_rng(0).normal(0, 100, SAMPLES).astype(np.float32)
+    (deaf,) = predictor.predict(frames)
+    (heard,) = predictor.predict(frames, listen=lambda *_: noise)
+    assert np.abs(deaf.saliency - heard.saliency).max() > 0
+
+
+@pytest.mark.parametrize("config", [TASED, EMBEDDED])
+def test_sound_for_a_network_without_ears_is_refused(config: ModelConfig) -> None:
+    predictor = SaliencyPredictor(loaded(config, Spy()))
+    with pytest.raises(UsageError, match="no audio branch"):
+        predictor.predict(clip(1), listen=lambda *_: np.zeros(SAMPLES, np.float32))
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_the_embedded_model_sees_each_frame_once_and_in_order(count: int) -> None:
+    model, frames = loaded(EMBEDDED), clip(count, height=120, width=200)
+    maps = list(SaliencyPredictor(model).predict(iter(frames)))
+    height, width = input_size_for(200, 120, budget=(64, 96))
+    small = np.stack([cv2.resize(f.pixels, (width, height), interpolation=cv2.INTER_AREA) for f in frames])
+    pixels = ((torch.from_numpy(small).float() / 255 - 0.498) / 0.502).permute(0, 3, 1, 2)[None]
+    with torch.no_grad():
+        log_density, _ = model.module(pixels, torch.tensor([[f.seconds for f in frames]], dtype=torch.float64))
+    assert [saliency.index for saliency in maps] == list(range(count))
+    assert [saliency.seconds for saliency in maps] == [frame.seconds for frame in frames]
+    for saliency, expected in zip(maps, log_density[0].exp().numpy(), strict=True):
+        assert saliency.saliency.dtype == np.float32
+        assert saliency.saliency.shape == (height // 4, width // 4)
+        assert saliency.saliency.sum() == pytest.approx(1, abs=1e-4)
+        np.testing.assert_allclose(saliency.saliency, expected, rtol=1e-3, atol=1e-7)
+
+
+def test_portrait_stays_portrait() -> None:
+    (saliency,) = SaliencyPredictor(loaded(EMBEDDED)).predict(clip(1, height=200, width=100))
+    height, width = saliency.saliency.shape
+    assert height > width
+
+
+def test_a_stream_without_frames_gives_no_maps() -> None:
+    for config in (TASED, EMBEDDED):
+        assert list(SaliencyPredictor(loaded(config, Spy())).predict([])) == []
+
+
+@pytest.mark.parametrize(("config", "ahead"), [(TASED, 2 * LENGTH - 1), (EMBEDDED, 4)])
+def test_frames_are_read_no_further_than_needed(config: ModelConfig, ahead: int) -> None:
+    frames, read = clip(12), 0
+
+    def counted() -> Iterator[Frame]:
+        nonlocal read
+        for frame in frames:
+            read += 1
+            yield frame
+
+    for saliency in SaliencyPredictor(loaded(config)).predict(counted()):
+        assert read <= saliency.index + ahead
+
+
+@pytest.mark.parametrize("config", [TASED, EMBEDDED])
+def test_torchs_modes_do_not_leak_between_maps(config: ModelConfig) -> None:
+    predictor = SaliencyPredictor(loaded(config), precision="bf16")
+    for saliency in predictor.predict(clip(5)):
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+        assert torch.ones(1, requires_grad=True).mul(2).requires_grad
+        assert saliency.saliency.dtype == np.float32
+        assert np.isfinite(saliency.saliency).all()
+
+
+def test_a_lower_precision_stays_close() -> None:
+    model, frames = loaded(EMBEDDED), clip(2)
+    exact, lower = (list(SaliencyPredictor(model, precision=p).predict(frames)) for p in ("fp32", "bf16"))
+    for one, other in zip(exact, lower, strict=True):
+        assert np.corrcoef(one.saliency.ravel(), other.saliency.ravel())[0, 1] > 0.98
+    assert any((one.saliency != other.saliency).any() for one, other in zip(exact, lower, strict=True))
+
+
+def test_options_are_checked() -> None:
+    model = loaded(TASED, Spy())
+    with pytest.raises(UsageError, match="--exact computes in fp32"):
+        SaliencyPredictor(model, exact=True, precision="bf16")
+    with pytest.raises(UsageError, match="--device nowhere"):
+        SaliencyPredictor(model, device="nowhere")
+
+
+class Failing(nn.Module):
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.message = message
+
+    def forward(self, *_: Any) -> Tensor:
+        raise RuntimeError(self.message)
+
+
+def test_a_full_memory_is_an_error_of_the_device() -> None:
+    predictor = SaliencyPredictor(loaded(TASED, Failing("DefaultCPUAllocator: can't allocate memory: you tried …")))
+    with pytest.raises(DeviceError, match="memory does not suffice"):
+        list(predictor.predict(clip(1)))
+    predictor = SaliencyPredictor(loaded(TASED, Failing("shapes do not match")))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        list(predictor.predict(clip(1)))
