@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": FOUNDATION | {"media", "models", "metrics", "inference"},
     "pipeline": FOUNDATION
     | {"_version", "queues", "options", "outputs", "products", "media", "models", "render", "inference"},
-    "evaluation": FOUNDATION | {"options", "media", "metrics", "inference", "pipeline"},
+    "evaluation": FOUNDATION | {"options", "media", "metrics", "models", "inference", "pipeline"},
 }
 BELOW_API = set(MAY_IMPORT)
 MAY_IMPORT["__init__"] = BELOW_API  # the public API

@@ -85,11 +85,10 @@ class ArrayWriter(Product):
         self._file.close()
 
     def _abandon(self) -> None:
-        # The zip file would write its end, and may find the disk as full as before.
-        with contextlib.suppress(OSError, ValueError):
-            if self._zip is not None:
+        if self._zip is not None:
+            with contextlib.suppress(OSError, ValueError):
                 self._out.close()
-                self._zip.close()
+            self._zip.fp = None  # or it writes its end when it is collected, and complains if the disk is still full
         with contextlib.suppress(OSError):
             if hasattr(self, "_file"):
                 self._file.close()

@@ -26,7 +26,7 @@ from saliency_cli.training.data import Batch, Clip, Still, clip_batch, still_bat
 from saliency_cli.training.losses import saliency_loss
 from saliency_cli.training.recipe import Recipe, Stage
 
-__all__ = ["Progress", "Trainer", "TrainingData", "refuse_earlier_run"]
+__all__ = ["LAST", "Progress", "Trainer", "TrainingData", "refuse_earlier_run"]
 
 log = logging.getLogger(__name__)
 

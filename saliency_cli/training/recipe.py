@@ -52,8 +52,8 @@ class Recipe:
     """A whole run.
 
     ``input_size`` is the budget of area (height, width) that pictures of any shape are fitted into, and goes with the
-    checkpoint; each batch multiplies both sides by one of ``scales``. ``name`` names the result's file. ``text`` is
-    the recipe file's, to be stored with the result.
+    checkpoint; each batch multiplies both sides by one of ``scales``. ``name`` names the result's file, ``licence`` is
+    the result's. ``text`` is the recipe file's, to be stored with the result.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Recipe:
     loss: LossWeights
     stages: tuple[Stage, ...]
     text: str
+    licence: str = ""
 
     @property
     def model_config(self) -> ModelConfig:

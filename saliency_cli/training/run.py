@@ -14,7 +14,7 @@ from saliency_cli.metrics.gaze import GazeTable
 from saliency_cli.models.checkpoint import read_checkpoint, save_checkpoint
 from saliency_cli.models.efficientnet import imagenet_state
 from saliency_cli.training.data import load_clips, load_stills
-from saliency_cli.training.loop import Progress, Trainer, TrainingData, refuse_earlier_run
+from saliency_cli.training.loop import LAST, Progress, Trainer, TrainingData, refuse_earlier_run
 from saliency_cli.training.recipe import Recipe
 
 __all__ = ["run_recipe"]
@@ -50,7 +50,7 @@ def run_recipe(
         raise UsageError("--precision fp16: gradients vanish in it; train in bf16 or fp32.")
     if threads is not None:
         torch.set_num_threads(threads)
-    start = _encoder_state(encoder)
+    start = None if resume and (folder / LAST).exists() else _encoder_state(encoder)
     table = GazeTable.load(gaze)
     wanted = {material for stage in recipe.stages for material in stage.materials}
     data = TrainingData(
@@ -78,7 +78,7 @@ def run_recipe(
     state = trainer.run(on_step=count)
     names = [*(still.name for still in data.stills), *(clip.name for clip in data.clips)]
     seen = sorted({name.split("/")[0] for name in names})
-    extra = {"name": recipe.name, "recipe": recipe.text, "training_data": ", ".join(seen)}
+    extra = {"name": recipe.name, "recipe": recipe.text, "training_data": ", ".join(seen), "licence": recipe.licence}
     return save_checkpoint(folder / f"{recipe.name}.safetensors", state, recipe.model_config, extra)
 
 

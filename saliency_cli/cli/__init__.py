@@ -1,0 +1,1 @@
+"""The command line: it parses, calls the public API, and says what happened."""

@@ -1,0 +1,46 @@
+"""``vsal``: assembles the commands, one module each. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from saliency_cli._version import __version__
+from saliency_cli.cli import evaluate, models, predict, train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="vsal",
+    help="Predict where people look in a video.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
+app.add_typer(models.app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vsal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Predict where people look in a video."""
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,166 @@
+"""What the commands share: messages, progress, and the way from an error to an exit code.
+
+Data goes to stdout, everything for people to stderr; progress bars and colour appear only where a person is watching.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn, ParamSpec, TypeVar
+
+import typer
+
+from saliency_cli.errors import DeviceError, VsalError, WriteError
+
+__all__ = ["Quiet", "Verbose", "describe", "guarded", "progress_bar", "say", "setup", "warn"]
+
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice: with tracebacks.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141  # as the shell reports a program that SIGPIPE ended
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_level = {"verbose": 0, "quiet": 0}
+
+
+def setup(verbose: int, quiet: bool) -> None:
+    """Take the two options of a command into account."""
+    _level.update(verbose=verbose, quiet=int(quiet))
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=logging.WARNING, format="vsal: %(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("saliency_cli").setLevel(level)
+
+
+def say(message: str) -> None:
+    """For people, on stderr."""
+    if not _level["quiet"]:
+        typer.echo(message, err=True)
+
+
+def warn(message: str) -> None:
+    """A warning, on stderr."""
+    say(f"vsal: warning: {message}")
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """What an error says and its exit code."""
+    if isinstance(error, VsalError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}.", WriteError.exit_code
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; end other programs, or use smaller pictures.", DeviceError.exit_code
+    return f"this is our fault, please report it ({type(error).__name__}: {error}).", VsalError.exit_code
+
+
+def fail(error: BaseException) -> int:
+    """Report an error; its exit code."""
+    message, code = describe(error)
+    if _level["verbose"] >= 2:
+        traceback.print_exception(error)
+    typer.echo(f"vsal: error: {message}", err=True)
+    return code
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """A command whose errors become one sentence and an exit code, and which cleans up when it is stopped."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        _level.update(verbose=0, quiet=0)
+        with _terminable():
+            try:
+                result = command(*args, **kwargs)
+                sys.stdout.flush()  # here, where an error can still be told
+                return result
+            except (typer.Exit, typer.Abort, SystemExit):
+                raise
+            except KeyboardInterrupt:
+                typer.echo("vsal: interrupted; of what was not finished nothing is left.", err=True)
+                raise typer.Exit(INTERRUPTED) from None
+            except Exception as error:
+                _drop_unwritable()
+                raise typer.Exit(BROKEN_PIPE if _is_broken_pipe(error) else fail(error)) from None
+
+    return run
+
+
+def _drop_unwritable() -> None:
+    """What stdout did not take goes nowhere: Python would try again at its end, and complain in its own words."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    """Only stdout can be a pipe: products are ordinary files."""
+    return isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """A polite request to end, or a terminal that is closed, unwinds like Ctrl-C, so that temporary files go."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's, and whoever runs us looks after them
+        return
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in wanted}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+@contextmanager
+def progress_bar(description: str, *, unit: str = "frames/s") -> Iterator[Callable[[int, int | None], None]]:
+    """A bar with speed and time left, on stderr, if a person is watching; gives the function to call."""
+    if _level["quiet"] or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} {unit}" if task.speed else f"– {unit}")
+
+    class Count(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.completed:.0f}/{'?' if task.total is None else f'{task.total:.0f}'}")
+
+    columns = (
+        TextColumn("{task.description}", markup=False),  # a file's name may look like markup
+        BarColumn(),
+        Count(),
+        Speed(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=None)
+
+        def update(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update

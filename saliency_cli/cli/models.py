@@ -1,0 +1,120 @@
+"""``vsal models``: which weights there are, where they lie, how to get and convert them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from saliency_cli.cli.console import Quiet, Verbose, guarded, progress_bar, say, setup
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List, download, check and convert weights.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="A name that vsal models list shows.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
+
+
+@app.command("list")
+@guarded
+def list_weights(as_json: AsJson = False) -> None:
+    """Show the weights that vsal knows, and which are on this machine."""
+    from saliency_cli.models import manifest
+
+    rows = []
+    for entry in manifest.entries().values():
+        path = manifest.find(entry.name)
+        rows.append(
+            {
+                "name": entry.name,
+                "model": entry.architecture,
+                "megabytes": round(entry.size / 1e6, 1),
+                "here": path is not None,
+                "licence": entry.licence,
+                "description": entry.description,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "model", "MB", "here", "licence", "description", box=None)
+    for row in rows:
+        table.add_row(*(str(value) for value in ({**row, "here": "yes" if row["here"] else "no"}).values()))
+    Console().print(table)
+
+
+@app.command()
+@guarded
+def info(name: Name, as_json: AsJson = False) -> None:
+    """Show what is known about weights: where from, licence, size, and what their file's header says."""
+    from dataclasses import asdict
+
+    from saliency_cli.models import manifest
+    from saliency_cli.models.checkpoint import read_checkpoint
+
+    entry = manifest.entry(name)
+    known: dict[str, Any] = {key: value for key, value in asdict(entry).items() if value}
+    path = manifest.find(name)
+    known["path"] = str(path) if path else None
+    if path is not None:
+        known |= {f"header.{key}": value for key, value in read_checkpoint(path).metadata.items() if key != "recipe"}
+    if as_json:
+        typer.echo(json.dumps(known, indent=2))
+        return
+    for key, value in known.items():
+        typer.echo(f"{key}: {value}")
+
+
+@app.command()
+@guarded
+def path(name: Name) -> None:
+    """Print where the file of weights lies."""
+    from saliency_cli.models import manifest
+
+    typer.echo(manifest.verify(name).path)
+
+
+@app.command()
+@guarded
+def verify(name: Name) -> None:
+    """Compare the file of weights with its SHA-256."""
+    from saliency_cli.models import manifest
+
+    verified = manifest.verify(name)
+    said = "as it should be" if verified.expected else "nobody has said what it should be"
+    typer.echo(f"{verified.path}: {verified.sha256}, {said}")
+
+
+@app.command()
+@guarded
+def pull(name: Name, verbose: Verbose = 0, quiet: Quiet = False) -> None:
+    """Download weights, go on with an interrupted download, and check them."""
+    setup(verbose, quiet)
+    from saliency_cli.models import manifest
+
+    with progress_bar(name, unit="bytes/s") as on_progress:
+        file = manifest.pull(name, progress=on_progress)
+    typer.echo(file)
+
+
+@app.command()
+@guarded
+def convert(
+    source: Annotated[Path, typer.Argument(help="A .pt, .pth or .safetensors file.")],
+    goal: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    model: Annotated[
+        Literal["tased", "tsfp", "s3d"], typer.Option(help="The network; s3d is an encoder to train from.")
+    ] = "tased",
+    half: Annotated[bool, typer.Option("--half", help="Store kernels in half precision.")] = False,
+) -> None:
+    """Rewrite a checkpoint as safetensors with a header, after checking that it fits its network."""
+    from saliency_cli.models.checkpoint import convert as convert_checkpoint
+
+    typer.echo(convert_checkpoint(source, goal, model, half=half))
+    say("the file names its network; give it to --weights")

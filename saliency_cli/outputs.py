@@ -1,0 +1,177 @@
+"""Where the products of a prediction go: names by fixed rules, and the checks that protect what is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from saliency_cli.errors import UsageError, WriteError
+from saliency_cli.options import Form, PredictOptions, Product
+from saliency_cli.types import SourceKind
+
+__all__ = ["STDOUT", "Output", "Storage", "no_folders_left", "plan_outputs"]
+
+Storage = Literal["video", "png", "image", "arrays", "stats"]
+
+STDOUT = "-"
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+ARRAY_SUFFIXES = (".npz", ".npy")
+STATS_SUFFIXES = (".jsonl", ".json", ".ndjson")
+PICTURES: tuple[Product, ...] = ("overlay", "heatmap", "side-by-side", "maps")
+OUR_PNG = re.compile(r"\d{6,}\.png")  # how the frames of a PNG folder are called
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One product: what it shows, how it is stored, and where. ``path`` is None for stdout."""
+
+    product: Product
+    storage: Storage
+    path: Path | None
+
+
+def plan_outputs(
+    source: Path, kind: SourceKind, options: PredictOptions, *, others: Collection[Path] = ()
+) -> tuple[Output, ...]:
+    """The products of one input.
+
+    Args:
+        source: the input. Products are called after it, without its suffix.
+        kind: what the input is: the picture of a still image is an image, not a video of one frame.
+        others: the inputs beside it. If there are any, ``options.output`` is always a folder.
+
+    Raises:
+        UsageError: the output's name does not fit the product, or would replace an input.
+        WriteError: something is there already and may not be replaced.
+    """
+    name = source.stem if kind != "frames" else source.resolve().name
+    goal, alone = options.output, not others
+    inputs = (source, *others)
+    if goal == STDOUT:
+        if options.write != ("stats",) or not alone:
+            raise UsageError("-o -: only the statistics of one input can go to stdout; use --write stats.")
+        return (Output("stats", "stats", None),)
+    if goal is not None and alone and len(options.write) == 1:
+        product = options.write[0]
+        storage = _storage_by_suffix(Path(goal), product, kind, options.form)
+        if storage is not None:
+            planned: tuple[Output, ...] = (Output(product, storage, Path(goal)),)
+            return _checked(planned, inputs, options)
+    folder = Path(goal) if goal is not None else Path()
+    if folder.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, *ARRAY_SUFFIXES, *STATS_SUFFIXES):
+        raise UsageError(f"-o {goal}: several products or inputs need a folder, and this is the name of a file.")
+    if folder.exists() and not folder.is_dir():
+        raise WriteError(f"{folder} is a file, and a folder is needed for the products; give another -o.")
+    planned = tuple(_named(folder, name, product, kind, options.form) for product in options.write)
+    return _checked(planned, inputs, options)
+
+
+@contextmanager
+def no_folders_left(planned: Sequence[Output]) -> Iterator[None]:
+    """If the block fails, remove the folders that were made in it to hold the products."""
+    parents = {parent for output in planned if output.path for parent in output.path.absolute().parents}
+    missing = sorted((parent for parent in parents if not parent.exists()), reverse=True)  # the inner ones first
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # not made, or not empty: somebody else uses it
+                folder.rmdir()
+        raise
+
+
+def _storage_by_suffix(goal: Path, product: Product, kind: SourceKind, form: Form) -> Storage | None:
+    """How a product called ``goal`` is stored; None where ``goal`` is a folder for files with names of their own."""
+    if goal.name in ("", ".."):  # "." and its like have no name of their own
+        return None
+    suffix = goal.suffix.lower()
+    allowed: tuple[str, ...]
+    storage: Storage
+    if product == "arrays":
+        storage, allowed = "arrays", ARRAY_SUFFIXES
+    elif product == "stats":
+        storage, allowed = "stats", STATS_SUFFIXES
+    elif kind == "image" and form != "video" and suffix not in VIDEO_SUFFIXES:
+        storage, allowed = "image", IMAGE_SUFFIXES
+    else:
+        storage, allowed = "video", VIDEO_SUFFIXES
+    if suffix in allowed and not goal.is_dir():
+        if storage == "video" and form == "png":
+            raise UsageError(f"--format png writes a folder, and -o {goal} is the name of a video.")
+        return storage
+    if (
+        product in PICTURES
+        and not suffix
+        and kind != "image"
+        and (form == "png" or (product, form) == ("maps", "auto"))
+    ):
+        return "png"
+    if suffix and not goal.is_dir():
+        raise UsageError(f"-o {goal}: {product} can be written as {', '.join(allowed)}, not as {suffix}.")
+    return None
+
+
+def _named(folder: Path, name: str, product: Product, kind: SourceKind, form: Form) -> Output:
+    """A product with the name that the tool gives it, in ``folder``."""
+    label = "saliency" if product == "overlay" else product
+    if product == "arrays":
+        return Output(product, "arrays", folder / f"{name}.{label}.npz")
+    if product == "stats":
+        return Output(product, "stats", folder / f"{name}.{label}.jsonl")
+    if kind == "image" and form != "video":
+        return Output(product, "image", folder / f"{name}.{label}.png")
+    if form == "png" or (form == "auto" and product == "maps"):
+        return Output(product, "png", folder / f"{name}.{label}")
+    return Output(product, "video", folder / f"{name}.{label}.mp4")
+
+
+def _checked(planned: Sequence[Output], inputs: Sequence[Path], options: PredictOptions) -> tuple[Output, ...]:
+    for output in planned:
+        if options.raw and output.storage == "video":
+            raise UsageError("--raw keeps every value, and a video does not; use --format png or --write arrays.")
+        if output.path is not None:
+            _protect(output.path, output.storage, inputs, overwrite=options.overwrite)
+    return tuple(planned)
+
+
+def _protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse to replace what is not an earlier product."""
+    sidecar = path.with_name(f"{path.name}.json")
+    if sidecar.exists() and not _is_sidecar(sidecar):
+        raise WriteError(f"{sidecar} is there already and not vsal's; move it away or give another -o.")
+    if not path.exists():
+        return
+    for source in inputs:
+        if source.exists() and (path.samefile(source) or (path.is_dir() and _holds(path, source))):
+            raise UsageError(f"{path}: the product would replace the input {source}; give another -o.")
+    if not overwrite:
+        raise WriteError(f"{path} is there already; leave out --no-overwrite to replace it.")
+    if path.is_dir() != (storage == "png"):
+        wanted = "a folder" if storage == "png" else "a file"
+        raise WriteError(f"{path} is there already and is not {wanted}; move it away or give another -o.")
+    if path.is_dir():
+        names = [entry.name for entry in path.iterdir()]
+        foreign = next((name for name in names if not OUR_PNG.fullmatch(name)), None)
+        if foreign is not None:
+            raise WriteError(f"{path} holds {foreign}, which is not a frame of vsal's; give a new or empty folder.")
+        if names and not sidecar.exists():  # other programs number frames just so
+            raise WriteError(f"{path} holds pictures that vsal did not make; give a new or empty folder.")
+
+
+def _holds(folder: Path, source: Path) -> bool:
+    return folder.resolve() in source.resolve().parents
+
+
+def _is_sidecar(path: Path) -> bool:
+    """Whether a JSON file beside a product is what vsal wrote there."""
+    try:
+        written = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(written, dict) and "vsal" in written

@@ -1,0 +1,380 @@
+"""From a file to its products: frames are decoded, predicted and written at the same time.
+
+::
+
+    decoder thread ──4 frames──▶ predictor (the caller's thread) ──4 pairs──▶ renderer and writers' thread
+
+The queues are short, so memory does not grow with the video. Every product is written beside its goal and renamed at
+the end: whatever stops the run, an earlier product is still there and no half of a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from saliency_cli import render
+from saliency_cli._version import __version__
+from saliency_cli.errors import UsageError
+from saliency_cli.inference.predictor import Listen, SaliencyPredictor
+from saliency_cli.media import Source, list_frames, open_source, read_sound, sound_window, write_sidecar
+from saliency_cli.models.config import ModelConfig
+from saliency_cli.models.registry import LoadedModel, load_model
+from saliency_cli.options import PredictOptions
+from saliency_cli.outputs import Output, no_folders_left, plan_outputs
+from saliency_cli.products import Sink, open_sink
+from saliency_cli.queues import Ahead, Behind
+from saliency_cli.types import Frame, SaliencyFrame
+
+__all__ = ["Prediction", "load_predictor", "predict", "saliency_frames"]
+
+log = logging.getLogger(__name__)
+
+DEPTH = 4  # frames that wait between two stages
+
+Pair = tuple[Frame, SaliencyFrame]
+OnProgress = Callable[[int, int | None], None]
+"""Called with the number of frames done and, if it is known, of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a prediction did.
+
+    ``outputs`` are the products in the order asked for. ``timings``: seconds that each stage was busy, and in all.
+    """
+
+    source: Path
+    outputs: tuple[Output, ...]
+    frames: int
+    decoder: str
+    device: str
+    precision: str
+    weights: str
+    warnings: tuple[str, ...]
+    timings: dict[str, float]
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / max(self.timings["total"], 1e-9)
+
+
+def load_predictor(options: PredictOptions) -> SaliencyPredictor:
+    """The predictor that the options ask for; one serves any number of videos.
+
+    Raises:
+        WeightsError, UsageError, DeviceError: see ``load_model`` and ``SaliencyPredictor``.
+    """
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    model = load_model(options.model, weights=options.weights)
+    _check_fit(options, model)
+    return SaliencyPredictor(model, device=options.device, precision=options.precision, exact=options.exact)
+
+
+def predict(
+    source: str | Path,
+    options: PredictOptions | None = None,
+    *,
+    predictor: SaliencyPredictor | None = None,
+    others: Collection[Path] = (),
+    on_progress: OnProgress | None = None,
+    **changes: Any,
+) -> Prediction:
+    """Predict one video, folder of frames or still image, and write the products.
+
+    Args:
+        source: the input.
+        options: what is wanted; ``changes`` are fields of :class:`PredictOptions` that differ from it.
+        predictor: a loaded one, to be used for several inputs, instead of what the options name.
+        others: inputs beside this one, which no product may replace; with several, ``options.output`` is a folder.
+        on_progress: called after each frame.
+
+    Raises:
+        ReadError, WriteError, WeightsError, DeviceError, UsageError: as in ``saliency_cli.errors``. No product is
+            left then, and earlier products are untouched.
+    """
+    options = replace(options or PredictOptions(), **changes)
+    path, clock = Path(source), _Clock()
+    warnings: list[str] = []
+    with _open(path, options) as reader:
+        planned = plan_outputs(path, reader.info.kind, options, others=others)
+        predictor, options = _ready(predictor, options)
+        log.info("%s: read by %s (%s)", path, reader.decoder, reader.reason)
+        with no_folders_left(planned), ExitStack() as open_sinks:
+            sinks = [open_sinks.enter_context(open_sink(output, reader.info, options)) for output in planned]
+            frames = _write_all(reader, predictor, options, sinks, clock, warnings, on_progress)
+            digest = _digest(path)  # while a failure still leaves everything as it was
+        for sink in sinks:
+            warnings += sink.writer.notes  # complete once the product is
+        prediction = Prediction(
+            source=path,
+            outputs=planned,
+            frames=frames,
+            decoder=f"{reader.decoder} ({reader.reason})",
+            device=f"{predictor.device} ({predictor.device_reason})",
+            precision=f"{predictor.precision} ({predictor.precision_reason})",
+            weights=predictor.model.weights.name,
+            warnings=(*warnings, *reader.warnings),
+            timings=clock.timings(),
+        )
+        for output in planned:
+            if output.path is not None:
+                write_sidecar(output.path, _provenance(prediction, output, reader, predictor, options, digest))
+    return prediction
+
+
+def _write_all(
+    reader: Source,
+    predictor: SaliencyPredictor,
+    options: PredictOptions,
+    sinks: Sequence[Sink],
+    clock: _Clock,
+    warnings: list[str],
+    on_progress: OnProgress | None,
+) -> int:
+    """Send every frame through the stages; the number of frames."""
+    keep_pixels = any(sink.needs_pixels for sink in sinks)
+
+    def write(pair: Pair) -> None:
+        with clock("write"):
+            for sink in sinks:
+                sink.write(*pair)
+
+    frames = 0
+    with (
+        closing(_pairs(reader, predictor, options, clock, warnings, keep_pixels=keep_pixels)) as pairs,
+        Behind(write, depth=DEPTH) as writer,
+    ):
+        for pair in pairs:
+            writer.put(pair)
+            frames += 1
+            if on_progress:
+                on_progress(frames, reader.expected)
+    return frames
+
+
+def saliency_frames(
+    source: str | Path,
+    options: PredictOptions | None = None,
+    *,
+    predictor: SaliencyPredictor | None = None,
+    **changes: Any,
+) -> Iterator[SaliencyFrame]:
+    """The maps of a video one after the other, post-processed as for the products but at the network's size."""
+    options = replace(options or PredictOptions(), **changes)
+    with _open(Path(source), options) as reader:
+        predictor, options = _ready(predictor, options)
+        with closing(_pairs(reader, predictor, options, _Clock(), [], keep_pixels=False)) as pairs:
+            for _, saliency in pairs:
+                yield saliency
+
+
+def _ready(predictor: SaliencyPredictor | None, options: PredictOptions) -> tuple[SaliencyPredictor, PredictOptions]:
+    """The predictor, loaded if need be, and the options with the architecture that it has."""
+    if predictor is None:
+        return load_predictor(options), options
+    _check_fit(options, predictor.model)
+    return predictor, replace(options, model=predictor.model.config.architecture)
+
+
+def _open(path: Path, options: PredictOptions) -> Source:
+    rate = None if options.rate is None else Fraction(options.rate).limit_denominator(100_000)
+    return open_source(path, decoder=options.decoder, fps=rate, start=options.start, end=options.end)
+
+
+def _pairs(
+    reader: Source,
+    predictor: SaliencyPredictor,
+    options: PredictOptions,
+    clock: _Clock,
+    warnings: list[str],
+    *,
+    keep_pixels: bool,
+) -> Generator[Pair, None, None]:
+    """Every frame with its post-processed map, in order. Frames come without pixels where nobody wants them."""
+    listen = _listener(reader, warnings) if options.audio else None
+    if options.normalize != "video" or options.raw:
+        for frame, raw in _predicted(reader, predictor, clock, listen, keep_pixels=keep_pixels):
+            yield frame, _finished(raw, predictor.model.config, options)
+        return
+    # The scale is known when the last map is: maps wait on disk, and pictures are decoded a second time.
+    with render.VideoScale() as scale:
+        bare: list[Frame] = []
+        for frame, raw in _predicted(reader, predictor, clock, listen, keep_pixels=False):
+            scale.add(_finished(raw, predictor.model.config, options))
+            bare.append(frame)
+        with Ahead(clock.around("decode", reader if keep_pixels else bare), depth=DEPTH) as frames:
+            yield from zip(frames, scale.scaled(), strict=True)
+
+
+def _predicted(
+    reader: Source, predictor: SaliencyPredictor, clock: _Clock, listen: Listen | None, *, keep_pixels: bool
+) -> Iterator[Pair]:
+    """Every frame with its raw map."""
+    waiting: deque[Frame] = deque()
+
+    def passing(frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            waiting.append(frame if keep_pixels else replace(frame, pixels=NO_PIXELS))
+            yield frame
+
+    with Ahead(clock.around("decode", reader), depth=DEPTH) as frames:
+        maps = predictor.predict(passing(clock.around("wait", frames)), listen=listen)
+        for saliency in clock.around("predict", maps):
+            yield waiting.popleft(), saliency
+
+
+NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+
+
+def _finished(raw: SaliencyFrame, config: ModelConfig, options: PredictOptions) -> SaliencyFrame:
+    """A raw map post-processed, at the network's size. With ``--normalize video`` the scaling is still to come."""
+    if options.raw:
+        return raw
+    saliency = raw.saliency
+    per_frame = options.normalize == "frame"
+    if config.architecture == "tased":
+        # The authors' steps; without their last one, the division by the frame's maximum, where another is wanted.
+        smooth = render.tased_postprocess(saliency) if per_frame else render.blur(saliency, render.TASED_SIGMA)
+        return replace(raw, saliency=smooth)
+    return replace(raw, saliency=render.normalise(saliency)) if per_frame else raw
+
+
+def _check_fit(options: PredictOptions, model: LoadedModel) -> None:
+    """Refuse what these weights cannot do, before any frame is read."""
+    if options.audio and not model.config.audio:
+        raise UsageError(
+            f"--audio: the weights {model.weights.name} have no audio branch; "
+            "leave --audio out, or give weights of TSFP-Net with audio."
+        )
+    # A density that sums to 1 has values far below 1: pictures of it, unscaled, would all be black.
+    pictures = [product for product in options.write if product not in ("arrays", "stats")]
+    if pictures and model.config.encoder != "s3d" and (options.raw or options.normalize == "none"):
+        flag = "--raw" if options.raw else "--normalize none"
+        raise UsageError(
+            f"{flag}: the maps of {model.weights.name} are densities, too small to be seen as {pictures[0]}; "
+            "use --normalize frame or video, or --write arrays."
+        )
+
+
+def _listener(reader: Source, warnings: list[str]) -> Listen | None:
+    """The sound of the source's windows; without a sound track a warning, and the visual network."""
+    sound = read_sound(reader.info.path) if reader.info.kind == "video" and reader.info.audio else None
+    if sound is None:
+        warnings.append(f"{reader.info.path} has no sound: its maps are the visual network's.")
+        return None
+    frame_seconds = float(1 / reader.info.rate)
+
+    def listen(seconds: Sequence[float], reverse: bool) -> NDArray[np.float32]:
+        return sound_window(sound, seconds, frame_seconds, reverse=reverse)
+
+    return listen
+
+
+class _Clock:
+    """How long each stage was busy, in seconds. A stage belongs to one thread."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter()
+        self._busy = dict.fromkeys(("decode", "wait", "predict", "write"), 0.0)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._busy[stage] += time.perf_counter() - begin
+
+    def around(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """The items, with the time that each took to come."""
+        stream = iter(items)
+        while True:
+            with self(stage):
+                item = next(stream, END)
+            if isinstance(item, _End):
+                return
+            yield item
+
+    def timings(self) -> dict[str, float]:
+        """Rounded to milliseconds. The predictor's own time is without its waiting for frames."""
+        busy = self._busy
+        seconds = {"decode": busy["decode"], "predict": busy["predict"] - busy["wait"], "write": busy["write"]}
+        seconds["total"] = time.perf_counter() - self.begin
+        return {stage: round(value, 3) for stage, value in seconds.items()}
+
+
+class _End:
+    """The end of a stream, where None may be an item."""
+
+
+END = _End()
+T = TypeVar("T")
+
+
+def _provenance(
+    prediction: Prediction,
+    output: Output,
+    reader: Source,
+    predictor: SaliencyPredictor,
+    options: PredictOptions,
+    digest: str,
+) -> dict[str, Any]:
+    """What the sidecar of a product says: enough to make it again, and to tell whether it is the same."""
+    info, model = reader.info, predictor.model
+    return {
+        "vsal": __version__,
+        "product": output.product,
+        "input": {
+            "path": info.path,
+            "sha256": digest,
+            "kind": info.kind,
+            "codec": info.codec,
+            "width": info.width,
+            "height": info.height,
+            "rate": str(info.rate),
+            "start": float(info.start),
+        },
+        "frames": prediction.frames,
+        "options": asdict(options),
+        "model": {
+            "weights": model.weights.name,
+            "sha256": model.sha256,
+            **model.config.to_metadata(),
+        },
+        "decoder": prediction.decoder,
+        "device": prediction.device,
+        "precision": prediction.precision,
+        "versions": dict(VERSIONS),
+        "timings": prediction.timings,
+        "warnings": list(prediction.warnings),
+    }
+
+
+VERSIONS = {"torch": torch.__version__, "numpy": np.__version__, "opencv": cv2.__version__, "av": av.__version__}
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's pictures: their names and contents, in their order."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for picture in list_frames(path):
+        digest.update(picture.name.encode() + b"\0" + picture.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,232 @@
+"""Names of products, and what they never replace."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saliency_cli.errors import UsageError, WriteError
+from saliency_cli.media import sidecar_path, write_sidecar
+from saliency_cli.options import PredictOptions
+from saliency_cli.outputs import Output, no_folders_left, plan_outputs
+from saliency_cli.types import SourceKind
+
+SOURCE = Path("clips/walk.01.mp4")
+
+
+def plan(kind: SourceKind = "video", *, source: Path = SOURCE, **options: Any) -> list[tuple[str, str]]:
+    """(storage, path) of each product."""
+    outputs = plan_outputs(source, kind, PredictOptions(**options))
+    return [(output.storage, output.path.as_posix() if output.path else "-") for output in outputs]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("product", "kind", "form", "storage", "name"),
+    [
+        ("overlay", "video", "auto", "video", "walk.01.saliency.mp4"),
+        ("overlay", "frames", "auto", "video", "walk.01.mp4.saliency.mp4"),
+        ("overlay", "image", "auto", "image", "walk.01.saliency.png"),
+        ("overlay", "image", "video", "video", "walk.01.saliency.mp4"),
+        ("overlay", "video", "png", "png", "walk.01.saliency"),
+        ("heatmap", "video", "video", "video", "walk.01.heatmap.mp4"),
+        ("side-by-side", "video", "auto", "video", "walk.01.side-by-side.mp4"),
+        ("maps", "video", "auto", "png", "walk.01.maps"),
+        ("maps", "video", "video", "video", "walk.01.maps.mp4"),
+        ("maps", "image", "png", "image", "walk.01.maps.png"),
+        ("arrays", "video", "auto", "arrays", "walk.01.arrays.npz"),
+        ("stats", "image", "auto", "stats", "walk.01.stats.jsonl"),
+    ],
+)
+def test_without_o_products_are_called_after_the_input(
+    product: str, kind: SourceKind, form: str, storage: str, name: str
+) -> None:
+    assert plan(kind, write=(product,), form=form) == [(storage, name)]
+
+
+@pytest.mark.parametrize(
+    ("product", "kind", "form", "output", "storage", "name"),
+    [
+        ("overlay", "video", "auto", "o.MKV", "video", "o.MKV"),
+        ("overlay", "video", "auto", "a/o.mov", "video", "a/o.mov"),
+        ("overlay", "video", "auto", "a/b", "video", "a/b/walk.01.saliency.mp4"),
+        ("overlay", "video", "png", "a/b", "png", "a/b"),
+        ("maps", "video", "auto", "a/b", "png", "a/b"),
+        ("maps", "video", "auto", "b.mp4", "video", "b.mp4"),
+        ("maps", "video", "video", "b", "video", "b/walk.01.maps.mp4"),
+        ("maps", "image", "auto", "b", "image", "b/walk.01.maps.png"),
+        ("maps", "image", "auto", "b.jpg", "image", "b.jpg"),
+        ("overlay", "image", "auto", "b.mp4", "video", "b.mp4"),
+        ("arrays", "video", "auto", "b.npy", "arrays", "b.npy"),
+        ("maps", "video", "auto", ".", "png", "walk.01.maps"),
+        ("maps", "video", "auto", "..", "png", "../walk.01.maps"),
+        ("arrays", "video", "auto", "b", "arrays", "b/walk.01.arrays.npz"),
+        ("stats", "video", "auto", "b.json", "stats", "b.json"),
+    ],
+)
+def test_o_is_a_file_of_one_product_or_a_folder(
+    product: str, kind: SourceKind, form: str, output: str, storage: str, name: str
+) -> None:
+    assert plan(kind, write=(product,), form=form, output=output) == [(storage, name)]
+
+
+def test_several_products_go_into_a_folder_in_the_order_asked_for() -> None:
+    assert plan(write=("stats", "maps", "overlay"), output="out") == [
+        ("stats", "out/walk.01.stats.jsonl"),
+        ("png", "out/walk.01.maps"),
+        ("video", "out/walk.01.saliency.mp4"),
+    ]
+
+
+def test_the_statistics_can_go_to_stdout() -> None:
+    assert plan_outputs(SOURCE, "video", PredictOptions(write=("stats",), output="-")) == (
+        Output("stats", "stats", None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"output": "-"}, "only the statistics of one input"),
+        ({"output": "-", "write": ("stats", "arrays")}, "only the statistics of one input"),
+        ({"output": "o.gif"}, r"overlay can be written as \.mp4, \.m4v, \.mov, \.mkv, not as \.gif"),
+        ({"output": "o.mp4", "write": ("arrays",)}, r"arrays can be written as \.npz, \.npy, not as \.mp4"),
+        ({"output": "o.mp4", "write": ("stats",)}, r"stats can be written as"),
+        ({"output": "o.npz"}, "overlay can be written as"),
+        ({"output": "o.mp4", "form": "png"}, "--format png writes a folder"),
+        ({"output": "o.mp4", "write": ("overlay", "maps")}, "need a folder"),
+        ({"output": "m.mp4", "write": ("maps",), "raw": True}, "a video does not"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        plan(**options)
+
+
+def test_with_several_inputs_o_is_a_folder() -> None:
+    with pytest.raises(UsageError, match="need a folder"):
+        plan_outputs(SOURCE, "video", PredictOptions(output="o.mp4"), others=[Path("b.mp4")])
+    (output,) = plan_outputs(SOURCE, "video", PredictOptions(output="o"), others=[Path("b.mp4")])
+    assert output.path == Path("o/walk.01.saliency.mp4")
+    with pytest.raises(UsageError, match="one input"):
+        plan_outputs(SOURCE, "video", PredictOptions(output="-", write=("stats",)), others=[Path("b.mp4")])
+
+
+def test_an_input_is_never_replaced(tmp_path: Path) -> None:
+    clip, other = tmp_path / "a.mp4", tmp_path / "a.saliency.mp4"
+    clip.write_bytes(b"1")
+    other.write_bytes(b"2")
+    for same in (clip, tmp_path / "x" / ".." / "a.mp4"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match="would replace the input"):
+            plan(source=clip, output=str(same))
+    link = tmp_path / "link.mp4"
+    link.symlink_to(clip)
+    with pytest.raises(UsageError, match="would replace the input"):
+        plan(source=clip, output=str(link))
+    with pytest.raises(UsageError, match=r"would replace the input .*a\.saliency\.mp4"):
+        plan_outputs(clip, "video", PredictOptions(), others=[other])
+
+
+def test_a_folder_that_holds_the_input_is_never_replaced(tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    (frames / "000001.png").touch()
+    for output in ("frames", str(tmp_path)):
+        with pytest.raises(UsageError, match="would replace the input"):
+            plan("frames", source=frames, write=("maps",), output=output)
+    with pytest.raises(UsageError, match="would replace the input"):
+        plan("image", source=frames / "000001.png", write=("maps",), output=str(frames / "000001.png"))
+
+
+def earlier(folder: Path) -> Path:
+    """A folder of maps as an earlier run left it."""
+    folder.mkdir()
+    (folder / "000001.png").touch()
+    write_sidecar(folder, {"vsal": "0"})
+    return folder
+
+
+def test_an_earlier_product_is_replaced_unless_the_user_says_no(tmp_path: Path) -> None:
+    maps = earlier(tmp_path / "maps")
+    video = tmp_path / "o.mp4"
+    video.touch()
+    assert plan(write=("maps",), output="maps") == [("png", "maps")]
+    assert plan(output="o.mp4") == [("video", "o.mp4")]
+    for path, product in ((maps, "maps"), (video, "overlay")):
+        with pytest.raises(WriteError, match="is there already; leave out --no-overwrite"):
+            plan(write=(product,), output=str(path), overwrite=False)
+
+
+def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
+    maps = earlier(tmp_path / "maps")
+    (maps / "notes.txt").touch()
+    with pytest.raises(WriteError, match=r"holds notes\.txt"):
+        plan(write=("maps",), output="maps")
+    frames = tmp_path / "frames"  # numbered by another program
+    frames.mkdir()
+    (frames / "000001.png").touch()
+    with pytest.raises(WriteError, match="pictures that vsal did not make"):
+        plan(write=("maps",), output="frames")
+    (tmp_path / "empty").mkdir()
+    assert plan(write=("maps",), output="empty") == [("png", "empty")]
+
+
+def test_a_foreign_file_where_the_sidecar_belongs_is_kept(tmp_path: Path) -> None:
+    for text in ('{"streams": []}', "not json", "[]"):
+        (tmp_path / "o.mp4.json").write_text(text)
+        with pytest.raises(WriteError, match=r"o\.mp4\.json is there already and not vsal's"):
+            plan(output="o.mp4")
+    (tmp_path / "o.mp4.json").unlink()
+    (tmp_path / "o.mp4.json").mkdir()
+    with pytest.raises(WriteError, match="not vsal's"):
+        plan(output="o.mp4")
+
+
+def test_the_sidecar_looked_for_is_the_one_that_is_written(tmp_path: Path) -> None:
+    sidecar_path(tmp_path / "o.mp4").write_text("mine")
+    with pytest.raises(WriteError, match="not vsal's"):
+        plan(output=str(tmp_path / "o.mp4"))
+
+
+def test_a_file_and_a_folder_do_not_replace_each_other(tmp_path: Path) -> None:
+    (tmp_path / "walk.01.saliency.mp4").mkdir()
+    with pytest.raises(WriteError, match="is not a file"):
+        plan()
+    (tmp_path / "walk.01.maps").touch()
+    with pytest.raises(WriteError, match="is not a folder"):
+        plan(write=("maps",))
+    (tmp_path / "file").touch()
+    for output in ("file",):
+        with pytest.raises(WriteError, match="is a file, and a folder is needed"):
+            plan(output=output)
+
+
+def test_folders_made_for_products_that_failed_go_again(tmp_path: Path) -> None:
+    planned = [Output("arrays", "arrays", Path("a/b/c/o.npz")), Output("stats", "stats", None)]
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ZeroDivisionError), no_folders_left(planned):  # noqa: PT012
+        Path("a/b/c").mkdir(parents=True)
+        raise ZeroDivisionError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
+    with pytest.raises(ZeroDivisionError), no_folders_left(planned):  # noqa: PT012
+        Path("a/b/c").mkdir(parents=True)
+        Path("a/b/another.txt").touch()
+        raise ZeroDivisionError
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "another.txt"]
+    with no_folders_left([Output("arrays", "arrays", Path("d/o.npz"))]):
+        Path("d").mkdir()
+    assert Path("d").is_dir()
+
+
+def test_a_folder_of_frames_is_called_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "shot").mkdir()
+    os.chdir(tmp_path / "shot")
+    assert plan("frames", source=Path(), write=("stats",), output="../o") == [("stats", "../o/shot.stats.jsonl")]
