@@ -125,7 +125,9 @@ class Trainer:
         """The steps of a stage that are still to do."""
         optimiser, schedule = self._optimiser(stage)
         begin = 0
+        start = {name: value.clone() for name, value in self.average.items()}
         if self._saved and self._saved["stage"] == number:
+            start = self._saved["start"]
             optimiser.load_state_dict(self._saved["optimiser"])
             schedule.load_state_dict(self._saved["schedule"])
             begin = self._saved["step"]
@@ -135,8 +137,10 @@ class Trainer:
             # A young average forgets its start faster, or it would still hold random weights when a short stage ends.
             self._update_average(min(stage.average_decay, (1 + step) / (10 + step)))
             done = step + 1
+            if done == stage.steps:
+                self._blend(start, stage.blend)
             if done == stage.steps or done % stage.checkpoint_every == 0:
-                self._save(number, done, optimiser, schedule)
+                self._save(number, done, start, optimiser, schedule)
             progress = Progress(stage.name, done, stage.steps, self._before(number) + done, loss)
             yield progress, float(schedule.get_last_lr()[-1])
 
@@ -195,14 +199,27 @@ class Trainer:
             else:
                 self.average[name].copy_(value)
 
+    @torch.no_grad()
+    def _blend(self, start: dict[str, Tensor], share: float) -> None:
+        """Take encoder and pyramid back towards ``start``; what works over time stays as the stage left it."""
+        for name, value in self.average.items():
+            if name.split(".")[0] not in TEMPORAL_PARTS and value.is_floating_point():
+                value.copy_(start[name].lerp(value, share))
+
     def _save(
-        self, stage: int, step: int, optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+        self,
+        stage: int,
+        step: int,
+        start: dict[str, Tensor],
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
         state = {
             "recipe": self.recipe.text,
             "stage": stage,
             "step": step,
             "model": self.model.state_dict(),
+            "start": start,
             "average": self.average,
             "optimiser": optimiser.state_dict(),
             "schedule": schedule.state_dict(),

@@ -29,7 +29,10 @@ class Stage:
     ``steps`` optimiser steps are shared among ``materials`` in turn. A batch has ``batch`` stills, or ``clips`` clips
     of ``clip_frames`` frames that stand ``clip_spacing`` seconds apart (a value drawn evenly between the two).
     Learning rates are the peaks; 0 freezes the part, its batch norms included. ``average_decay`` is the share of the
-    averaged weights that a step keeps. ``checkpoint_every`` counts steps; the stage's last one is saved in any case.
+    averaged weights that a step keeps. ``blend`` is how far encoder and pyramid go, in the end, from where the stage
+    found them to where it took them: below 1, what the stage before taught is kept in part (interpolation of weights,
+    as in Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). ``checkpoint_every`` counts steps; the
+    stage's last one is saved in any case.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Stage:
     temporal_rate: float = 2e-3
     weight_decay: float = 1e-2
     average_decay: float = 0.998
+    blend: float = 1.0
     checkpoint_every: int = 100
 
 
@@ -131,6 +135,8 @@ def _fault(recipe: Recipe) -> str | None:
             return f"clip_spacing of stage {stage.name!r} must rise, from 0 or above"
         if min(*rates, stage.weight_decay) < 0 or not 0 <= stage.average_decay < 1:
             return f"stage {stage.name!r} has a negative rate or decay, or an average_decay that is not below 1"
+        if not 0 < stage.blend <= 1:
+            return f"blend of stage {stage.name!r} must lie above 0, and not above 1"
         if not any(rates):
             return f"stage {stage.name!r} freezes everything: give one of its rates a value above 0"
     return None

@@ -43,6 +43,7 @@ batch = 2
 clips = 1
 clip_frames = 2
 encoder_rate = 0.0
+blend = 0.25
 checkpoint_every = 2
 """
 
@@ -104,6 +105,22 @@ def test_the_average_follows_the_weights_and_all_stages_run(
     ]
     assert all(float(row["rate"]) > 0 for row in logged)
     assert not (folder / "last.pt.part").exists()
+
+
+def test_a_blend_keeps_part_of_the_stage_before(
+    uninterrupted: tuple[Path, dict[str, Tensor]], data: TrainingData, tmp_path: Path
+) -> None:
+    first = TEXT[: TEXT.rindex("[[stages]]")]
+    before = Trainer(parse_recipe(first, ""), data, tmp_path / "first").run()
+    after = Trainer(parse_recipe(TEXT.replace("blend = 0.25", ""), ""), data, tmp_path / "whole").run()
+    moved = 0
+    for name, tensor in uninterrupted[1].items():
+        if name.startswith(("temporal.", "motion")) or not tensor.is_floating_point():
+            assert torch.equal(tensor, after[name]), name
+        else:
+            assert torch.allclose(tensor, before[name] + 0.25 * (after[name] - before[name]), atol=1e-6), name
+            moved += not torch.equal(before[name], after[name])
+    assert moved > 10
 
 
 def test_progress(data: TrainingData, recipe: Recipe, tmp_path: Path) -> None:
