@@ -10,33 +10,30 @@ the end: whatever stops the run, an earlier product is still there and no half o
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-import av
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from saliency_cli import render
-from saliency_cli._version import __version__
 from saliency_cli.errors import UsageError
 from saliency_cli.inference.predictor import Listen, SaliencyPredictor
-from saliency_cli.media import Source, list_frames, open_source, read_sound, sound_window, write_sidecar
+from saliency_cli.media import Source, open_source, read_sound, sound_window, write_sidecar
 from saliency_cli.models.config import ModelConfig
 from saliency_cli.models.registry import LoadedModel, load_model
 from saliency_cli.options import PredictOptions
 from saliency_cli.outputs import Output, no_folders_left, plan_outputs
 from saliency_cli.products import Sink, open_sink
+from saliency_cli.provenance import digest_of, provenance
 from saliency_cli.queues import Ahead, Behind
 from saliency_cli.types import Frame, SaliencyFrame
 
@@ -70,7 +67,13 @@ class Prediction:
 
     @property
     def frames_per_second(self) -> float:
+        """Frames over all the time it took, loading included."""
         return self.frames / max(self.timings["total"], 1e-9)
+
+    def record(self) -> dict[str, Any]:
+        """How the run went, for the sidecars."""
+        names = ("frames", "decoder", "device", "precision", "timings", "warnings")
+        return {name: getattr(self, name) for name in names}
 
 
 def load_predictor(options: PredictOptions) -> SaliencyPredictor:
@@ -115,10 +118,12 @@ def predict(
         planned = plan_outputs(path, reader.info.kind, options, others=others)
         predictor, options = _ready(predictor, options)
         log.info("%s: read by %s (%s)", path, reader.decoder, reader.reason)
+        log.info("%s: on %s (%s)", path, predictor.device, predictor.device_reason)
+        log.info("%s: in %s (%s)", path, predictor.precision, predictor.precision_reason)
         with no_folders_left(planned), ExitStack() as open_sinks:
             sinks = [open_sinks.enter_context(open_sink(output, reader.info, options)) for output in planned]
             frames = _write_all(reader, predictor, options, sinks, clock, warnings, on_progress)
-            digest = _digest(path)  # while a failure still leaves everything as it was
+            digest = digest_of(path)  # while a failure still leaves everything as it was
         for sink in sinks:
             warnings += sink.writer.notes  # complete once the product is
         prediction = Prediction(
@@ -132,9 +137,10 @@ def predict(
             warnings=(*warnings, *reader.warnings),
             timings=clock.timings(),
         )
+        origin = provenance(reader.info, predictor.model, options, digest)
         for output in planned:
             if output.path is not None:
-                write_sidecar(output.path, _provenance(prediction, output, reader, predictor, options, digest))
+                write_sidecar(output.path, {"product": output.product, **origin, **prediction.record()})
     return prediction
 
 
@@ -179,9 +185,12 @@ def saliency_frames(
     options = replace(options or PredictOptions(), **changes)
     with _open(Path(source), options) as reader:
         predictor, options = _ready(predictor, options)
-        with closing(_pairs(reader, predictor, options, _Clock(), [], keep_pixels=False)) as pairs:
+        warnings: list[str] = []
+        with closing(_pairs(reader, predictor, options, _Clock(), warnings, keep_pixels=False)) as pairs:
             for _, saliency in pairs:
                 yield saliency
+        for warning in (*warnings, *reader.warnings):
+            log.warning("%s", warning)
 
 
 def _ready(predictor: SaliencyPredictor | None, options: PredictOptions) -> tuple[SaliencyPredictor, PredictOptions]:
@@ -325,56 +334,3 @@ class _End:
 
 END = _End()
 T = TypeVar("T")
-
-
-def _provenance(
-    prediction: Prediction,
-    output: Output,
-    reader: Source,
-    predictor: SaliencyPredictor,
-    options: PredictOptions,
-    digest: str,
-) -> dict[str, Any]:
-    """What the sidecar of a product says: enough to make it again, and to tell whether it is the same."""
-    info, model = reader.info, predictor.model
-    return {
-        "vsal": __version__,
-        "product": output.product,
-        "input": {
-            "path": info.path,
-            "sha256": digest,
-            "kind": info.kind,
-            "codec": info.codec,
-            "width": info.width,
-            "height": info.height,
-            "rate": str(info.rate),
-            "start": float(info.start),
-        },
-        "frames": prediction.frames,
-        "options": asdict(options),
-        "model": {
-            "weights": model.weights.name,
-            "sha256": model.sha256,
-            **model.config.to_metadata(),
-        },
-        "decoder": prediction.decoder,
-        "device": prediction.device,
-        "precision": prediction.precision,
-        "versions": dict(VERSIONS),
-        "timings": prediction.timings,
-        "warnings": list(prediction.warnings),
-    }
-
-
-VERSIONS = {"torch": torch.__version__, "numpy": np.__version__, "opencv": cv2.__version__, "av": av.__version__}
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's pictures: their names and contents, in their order."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    for picture in list_frames(path):
-        digest.update(picture.name.encode() + b"\0" + picture.read_bytes())
-    return digest.hexdigest()

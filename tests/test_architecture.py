@@ -32,8 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "products": FOUNDATION | {"options", "outputs", "media", "render"},
     "inference": FOUNDATION | {"models"},
     "training": FOUNDATION | {"media", "models", "metrics", "inference"},
+    "provenance": FOUNDATION | {"_version", "options", "media", "models"},
     "pipeline": FOUNDATION
-    | {"_version", "queues", "options", "outputs", "products", "media", "models", "render", "inference"},
+    | {"provenance", "_version", "queues", "options", "outputs", "products", "media", "models", "render", "inference"},
     "evaluation": FOUNDATION | {"options", "media", "metrics", "models", "inference", "pipeline"},
 }
 BELOW_API = set(MAY_IMPORT)

@@ -68,6 +68,7 @@ def describe(error: BaseException) -> tuple[str, int]:
 def fail(error: BaseException) -> int:
     """Report an error; its exit code."""
     message, code = describe(error)
+    message = message if message.endswith(".") else f"{message}."
     if _level["verbose"] >= 2:
         traceback.print_exception(error)
     typer.echo(f"vsal: error: {message}", err=True)

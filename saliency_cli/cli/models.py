@@ -31,7 +31,7 @@ def list_weights(as_json: AsJson = False) -> None:
             {
                 "name": entry.name,
                 "model": entry.architecture,
-                "megabytes": round(entry.size / 1e6, 1),
+                "megabytes": round(entry.size / 1e6, 1) or None,
                 "here": path is not None,
                 "licence": entry.licence,
                 "description": entry.description,
@@ -45,7 +45,8 @@ def list_weights(as_json: AsJson = False) -> None:
 
     table = Table("name", "model", "MB", "here", "licence", "description", box=None)
     for row in rows:
-        table.add_row(*(str(value) for value in ({**row, "here": "yes" if row["here"] else "no"}).values()))
+        shown = {**row, "megabytes": row["megabytes"] or "?", "here": "yes" if row["here"] else "no"}
+        table.add_row(*map(str, shown.values()))
     Console().print(table)
 
 

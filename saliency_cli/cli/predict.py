@@ -148,9 +148,13 @@ def _predict_one(
 
 
 def _summary(prediction: Prediction) -> str:
+    """What was done, in one line; the reasons behind the choices stand in the sidecar."""
+    device, precision, decoder = (
+        choice.split(" (")[0] for choice in (prediction.device, prediction.precision, prediction.decoder)
+    )
     return (
         f"{prediction.source}: {prediction.frames} frames at {prediction.frames_per_second:.1f} frames/s, "
-        f"{prediction.weights} on {prediction.device}, {prediction.precision}, decoder {prediction.decoder}"
+        f"{prediction.weights} on {device} in {precision}, read by {decoder}"
     )
 
 

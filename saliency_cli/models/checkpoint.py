@@ -81,6 +81,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _read_torch(path: Path) -> object:
+    damaged = f"{path} is damaged or no checkpoint of PyTorch: fetch it again."
+    with path.open("rb") as file:
+        if not file.read(2).startswith((b"PK", b"\x80")):  # a zip archive, or a pickle of before torch 1.6
+            raise WeightsError(damaged)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -89,9 +93,9 @@ def _read_torch(path: Path) -> object:
                 f"{path} holds more than tensors and would run code when loaded, which vsal refuses: "
                 "ask its authors for a plain state dict or a safetensors file."
             ) from error
-        raise WeightsError(f"{path} is damaged or no checkpoint of PyTorch: fetch it again.") from error
+        raise WeightsError(damaged) from error
     except Exception as error:  # a damaged pickle or archive can fail in any way
-        raise WeightsError(f"{path} is damaged or no checkpoint of PyTorch: fetch it again.") from error
+        raise WeightsError(damaged) from error
 
 
 def _plain_state(loaded: object, path: Path) -> dict[str, Tensor]:

@@ -90,7 +90,9 @@ def config_of(checkpoint: Checkpoint, architecture: Architecture, *, source: str
     Raises ``WeightsError`` if it says another architecture than the one asked for, or nothing where it must.
     """
     if checkpoint.metadata.get("architecture") == ENCODER_ONLY or "base.0.conv_s.weight" in checkpoint.state:
-        raise WeightsError(f"{source} holds the S3D encoder alone: use it to start a training (`vsal train --init`).")
+        raise WeightsError(
+            f"{source} holds the S3D encoder alone, to start a training from: give the weights of a whole network."
+        )
     if "architecture" in checkpoint.metadata:
         config = ModelConfig.from_metadata(checkpoint.metadata, source=source)
         if config.architecture != architecture:

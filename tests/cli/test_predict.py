@@ -165,7 +165,7 @@ def test_the_environment_sets_options_and_flags_win(
     assert "nowhere is neither a file nor a name" in vsal("predict", clip).stderr
     result = vsal("predict", clip, "--weights", "tsfp-lite0", "--end", "0.05")
     assert result.exit_code == 0, result.stderr
-    assert "decoder pyav (" in result.stderr
+    assert "read by pyav" in result.stderr
     assert json.loads((folder / "clip.saliency.mp4.json").read_text())["options"]["decoder"] == "pyav"
 
 

@@ -75,6 +75,7 @@ class TestReading:
         with pytest.raises(WeightsError) as caught:
             read_checkpoint(path)
         assert str(path) in str(caught.value)
+        assert "damaged" in str(caught.value)  # and not accused of carrying code
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

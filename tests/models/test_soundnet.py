@@ -19,7 +19,8 @@ def test_conv7_is_the_published_networks() -> None:
     sound = torch.from_numpy(reference.waveform(1, SAMPLES) * 256)
     with torch.inference_mode():
         result = network(sound[None])[..., None].numpy()
-    expected = np.load(reference.DATA / "soundnet_seed1.npz")["conv7"]
+    with np.load(reference.DATA / "soundnet_seed1.npz") as stored:
+        expected = stored["conv7"]
     assert result.shape == expected.shape == (1, 1024, 3, 1)
     assert np.abs(result - expected).max() < 1e-4 * np.abs(expected).max()
 

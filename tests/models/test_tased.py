@@ -59,9 +59,9 @@ def test_maps_are_those_of_the_authors_program(t: int) -> None:
     much as the value is worth, in a small area. So a single pixel may be far off in a correct result. Seen: mean up to
     1e-5, greatest difference 6e-3.
     """
-    stored = np.load(reference.DATA / "tased_seed1.npz")
-    expected = stored["probability"][STORED.index(t)]
-    assert stored["frame"].tolist() == STORED
+    with np.load(reference.DATA / "tased_seed1.npz") as stored:
+        expected = stored["probability"][STORED.index(t)]
+        assert stored["frame"].tolist() == STORED
     with torch.inference_mode():
         result = released()(window(t))[0].numpy()
     difference = np.abs(result - expected)
@@ -75,7 +75,8 @@ def test_the_order_of_frames_matters() -> None:
     straight = window(0).flip(2)
     with torch.inference_mode():
         result = released()(straight)[0].numpy()
-    expected = np.load(reference.DATA / "tased_seed1.npz")["probability"][0]
+    with np.load(reference.DATA / "tased_seed1.npz") as stored:
+        expected = stored["probability"][0]
     assert np.abs(result - expected).mean() > 1e-3
 
 
