@@ -81,9 +81,9 @@ class PredictOptions:
         if not 0 <= self.crf <= 51:
             raise UsageError(f"--crf {self.crf}: must lie between 0 (lossless) and 51.")
         if self.start is not None and not 0 <= self.start < inf:
-            raise UsageError(f"--start {self.start}: must not be negative.")
+            raise UsageError(f"--start {self.start}: must be a number of seconds from 0 on.")
         if self.end is not None and not (self.start or 0) < self.end < inf:
-            raise UsageError(f"--end {self.end}: must lie after the start.")
+            raise UsageError(f"--end {self.end}: must be a number of seconds after the start.")
         if self.rate is not None and not 0 < self.rate <= 1000:
             raise UsageError(f"--fps {self.rate}: must lie between 0 and 1000.")
         if self.threads is not None and self.threads < 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from saliency_cli.errors import UsageError, WriteError
+from saliency_cli.media import ARRAY_FORMATS, FRAME_FILES, IMAGE_FORMATS, VIDEO_FORMATS, sidecar_path
 from saliency_cli.options import Form, PredictOptions, Product
 from saliency_cli.types import SourceKind
 
@@ -19,12 +20,9 @@ __all__ = ["STDOUT", "Output", "Storage", "no_folders_left", "plan_outputs"]
 Storage = Literal["video", "png", "image", "arrays", "stats"]
 
 STDOUT = "-"
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-ARRAY_SUFFIXES = (".npz", ".npy")
-STATS_SUFFIXES = (".jsonl", ".json", ".ndjson")
+VIDEO_SUFFIXES = tuple(VIDEO_FORMATS)
+STATS_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PICTURES: tuple[Product, ...] = ("overlay", "heatmap", "side-by-side", "maps")
-OUR_PNG = re.compile(r"\d{6,}\.png")  # how the frames of a PNG folder are called
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,8 @@ def plan_outputs(
     """
     name = source.stem if kind != "frames" else source.resolve().name
     goal, alone = options.output, not others
+    if goal == "":
+        raise UsageError("-o: the name is empty; give a file, a folder, or . for this one.")
     inputs = (source, *others)
     if goal == STDOUT:
         if options.write != ("stats",) or not alone:
@@ -64,7 +64,9 @@ def plan_outputs(
             planned: tuple[Output, ...] = (Output(product, storage, Path(goal)),)
             return _checked(planned, inputs, options)
     folder = Path(goal) if goal is not None else Path()
-    if folder.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, *ARRAY_SUFFIXES, *STATS_SUFFIXES):
+    if folder.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_FORMATS, *ARRAY_FORMATS, *STATS_SUFFIXES):
+        if folder.is_dir():
+            raise WriteError(f"{folder} is a folder with the name of a file; move it away or give another -o.")
         raise UsageError(f"-o {goal}: several products or inputs need a folder, and this is the name of a file.")
     if folder.exists() and not folder.is_dir():
         raise WriteError(f"{folder} is a file, and a folder is needed for the products; give another -o.")
@@ -94,11 +96,11 @@ def _storage_by_suffix(goal: Path, product: Product, kind: SourceKind, form: For
     allowed: tuple[str, ...]
     storage: Storage
     if product == "arrays":
-        storage, allowed = "arrays", ARRAY_SUFFIXES
+        storage, allowed = "arrays", ARRAY_FORMATS
     elif product == "stats":
         storage, allowed = "stats", STATS_SUFFIXES
     elif kind == "image" and form != "video" and suffix not in VIDEO_SUFFIXES:
-        storage, allowed = "image", IMAGE_SUFFIXES
+        storage, allowed = "image", IMAGE_FORMATS
     else:
         storage, allowed = "video", VIDEO_SUFFIXES
     if suffix in allowed and not goal.is_dir():
@@ -135,6 +137,8 @@ def _checked(planned: Sequence[Output], inputs: Sequence[Path], options: Predict
     for output in planned:
         if options.raw and output.storage == "video":
             raise UsageError("--raw keeps every value, and a video does not; use --format png or --write arrays.")
+        if options.bits == 16 and output.product == "maps" and (output.storage == "video" or _is_jpeg(output.path)):
+            raise UsageError("--bits 16: videos and JPEGs have 8; use --format png or --write arrays.")
         if output.path is not None:
             _protect(output.path, output.storage, inputs, overwrite=options.overwrite)
     return tuple(planned)
@@ -142,7 +146,7 @@ def _checked(planned: Sequence[Output], inputs: Sequence[Path], options: Predict
 
 def _protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite: bool) -> None:
     """Refuse to replace what is not an earlier product."""
-    sidecar = path.with_name(f"{path.name}.json")
+    sidecar = sidecar_path(path)
     if sidecar.exists() and not _is_sidecar(sidecar):
         raise WriteError(f"{sidecar} is there already and not vsal's; move it away or give another -o.")
     if not path.exists():
@@ -157,7 +161,7 @@ def _protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite:
         raise WriteError(f"{path} is there already and is not {wanted}; move it away or give another -o.")
     if path.is_dir():
         names = [entry.name for entry in path.iterdir()]
-        foreign = next((name for name in names if not OUR_PNG.fullmatch(name)), None)
+        foreign = next((name for name in names if not re.fullmatch(FRAME_FILES, name)), None)
         if foreign is not None:
             raise WriteError(f"{path} holds {foreign}, which is not a frame of vsal's; give a new or empty folder.")
         if names and not sidecar.exists():  # other programs number frames just so
@@ -175,3 +179,7 @@ def _is_sidecar(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(written, dict) and "vsal" in written
+
+
+def _is_jpeg(path: Path | None) -> bool:
+    return path is not None and path.suffix.lower() in (".jpg", ".jpeg")

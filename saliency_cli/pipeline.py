@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from saliency_cli import render
 from saliency_cli.errors import UsageError
 from saliency_cli.inference.predictor import Listen, SaliencyPredictor
-from saliency_cli.media import Source, open_source, read_sound, sound_window, write_sidecar
+from saliency_cli.media import SidecarWriter, Source, open_source, read_sound, sound_window
 from saliency_cli.models.config import ModelConfig
 from saliency_cli.models.registry import LoadedModel, load_model
 from saliency_cli.options import PredictOptions
@@ -115,32 +115,37 @@ def predict(
     path, clock = Path(source), _Clock()
     warnings: list[str] = []
     with _open(path, options) as reader:
+        if options.rate is not None and reader.info.kind == "video":
+            raise UsageError(f"--fps {options.rate:g}: {path} is a video and has its own times; leave it out.")
         planned = plan_outputs(path, reader.info.kind, options, others=others)
         predictor, options = _ready(predictor, options)
         log.info("%s: read by %s (%s)", path, reader.decoder, reader.reason)
         log.info("%s: on %s (%s)", path, predictor.device, predictor.device_reason)
         log.info("%s: in %s (%s)", path, predictor.precision, predictor.precision_reason)
-        with no_folders_left(planned), ExitStack() as open_sinks:
-            sinks = [open_sinks.enter_context(open_sink(output, reader.info, options)) for output in planned]
+        with no_folders_left(planned), ExitStack() as stack:
+            sinks = [stack.enter_context(open_sink(output, reader.info, options)) for output in planned]
             frames = _write_all(reader, predictor, options, sinks, clock, warnings, on_progress)
-            digest = digest_of(path)  # while a failure still leaves everything as it was
-        for sink in sinks:
-            warnings += sink.writer.notes  # complete once the product is
-        prediction = Prediction(
-            source=path,
-            outputs=planned,
-            frames=frames,
-            decoder=f"{reader.decoder} ({reader.reason})",
-            device=f"{predictor.device} ({predictor.device_reason})",
-            precision=f"{predictor.precision} ({predictor.precision_reason})",
-            weights=predictor.model.weights.name,
-            warnings=(*warnings, *reader.warnings),
-            timings=clock.timings(),
-        )
-        origin = provenance(reader.info, predictor.model, options, digest)
-        for output in planned:
-            if output.path is not None:
-                write_sidecar(output.path, {"product": output.product, **origin, **prediction.record()})
+            # What can fail, fails before anything is put in its place.
+            for sink in sinks:
+                sink.writer.finish()
+                warnings += sink.writer.notes
+            prediction = Prediction(
+                source=path,
+                outputs=planned,
+                frames=frames,
+                decoder=f"{reader.decoder} ({reader.reason})",
+                device=f"{predictor.device} ({predictor.device_reason})",
+                precision=f"{predictor.precision} ({predictor.precision_reason})",
+                weights=predictor.model.weights.name,
+                warnings=(*warnings, *reader.warnings),
+                timings=clock.timings(),
+            )
+            origin = provenance(reader.info, predictor.model, options, digest_of(path))
+            for output in planned:
+                if output.path is not None:
+                    sidecar = stack.enter_context(SidecarWriter(output.path))
+                    sidecar.write({"product": output.product, **origin, **prediction.record()})
+                    sidecar.finish()
     return prediction
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from saliency_cli import render
-from saliency_cli.media import ArrayWriter, ImageWriter, PngWriter, ProductWriter, StatsWriter, VideoWriter
+from saliency_cli.media import ArrayWriter, ImageWriter, PngWriter, ProductWriter, StatsStream, StatsWriter, VideoWriter
 from saliency_cli.options import PredictOptions
 from saliency_cli.outputs import Output
 from saliency_cli.types import Frame, SaliencyFrame, VideoInfo
@@ -40,7 +40,7 @@ def open_sink(output: Output, info: VideoInfo, options: PredictOptions) -> Itera
         WriteError: the product cannot be written.
     """
     if output.storage == "stats":
-        with StatsWriter(sys.stdout if output.path is None else output.path) as stats:
+        with StatsStream(sys.stdout) if output.path is None else StatsWriter(output.path) as stats:
             yield Sink(_measure(stats), stats, False)
         return
     assert output.path is not None  # only statistics go to stdout
@@ -70,7 +70,7 @@ def open_sink(output: Output, info: VideoInfo, options: PredictOptions) -> Itera
             yield Sink(lambda frame, saliency: video.write(picture(frame, saliency), frame.pts), video, needs_pixels)
 
 
-def _measure(stats: StatsWriter) -> Store:
+def _measure(stats: StatsStream | StatsWriter) -> Store:
     """A line of numbers for each map. Places are fractions of the picture, so the map need not be enlarged."""
 
     def store(frame: Frame, saliency: SaliencyFrame) -> None:

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": FOUNDATION,
     "metrics": FOUNDATION,
     "options": FOUNDATION,
-    "outputs": FOUNDATION | {"options"},
+    "outputs": FOUNDATION | {"options", "media"},
     "products": FOUNDATION | {"options", "outputs", "media", "render"},
     "inference": FOUNDATION | {"models"},
     "training": FOUNDATION | {"media", "models", "metrics", "inference"},

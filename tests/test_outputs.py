@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from saliency_cli.errors import UsageError, WriteError
-from saliency_cli.media import sidecar_path, write_sidecar
+from saliency_cli.media import SidecarWriter, sidecar_path
 from saliency_cli.options import PredictOptions
 from saliency_cli.outputs import Output, no_folders_left, plan_outputs
 from saliency_cli.types import SourceKind
@@ -119,6 +119,13 @@ def test_with_several_inputs_o_is_a_folder() -> None:
         plan_outputs(SOURCE, "video", PredictOptions(output="-", write=("stats",)), others=[Path("b.mp4")])
 
 
+def test_what_cannot_be_kept_is_refused() -> None:
+    with pytest.raises(UsageError, match="videos and JPEGs have 8"):
+        plan(write=("maps",), output="o.mp4", bits=16)
+    with pytest.raises(UsageError, match="the name is empty"):
+        plan(output="")
+
+
 def test_an_input_is_never_replaced(tmp_path: Path) -> None:
     clip, other = tmp_path / "a.mp4", tmp_path / "a.saliency.mp4"
     clip.write_bytes(b"1")
@@ -150,7 +157,8 @@ def earlier(folder: Path) -> Path:
     """A folder of maps as an earlier run left it."""
     folder.mkdir()
     (folder / "000001.png").touch()
-    write_sidecar(folder, {"vsal": "0"})
+    with SidecarWriter(folder) as sidecar:
+        sidecar.write({"vsal": "0"})
     return folder
 
 

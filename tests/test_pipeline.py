@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from fakes import FakePredictor, fake, sees, video_facts
 
 from saliency_cli import pipeline, render
 from saliency_cli.errors import ReadError, UsageError, WriteError
-from saliency_cli.media import Source, open_source
+from saliency_cli.media import ArrayWriter, SidecarWriter, Source, open_source
 from saliency_cli.models.config import ModelConfig
 from saliency_cli.pipeline import predict, saliency_frames
 from saliency_cli.products import Sink
@@ -373,7 +375,9 @@ def broken_folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("before", [False, True])
-@pytest.mark.parametrize("cause", ["decoder", "predictor", "writer", "progress", "interrupt", "exit"])
+@pytest.mark.parametrize(
+    "cause", ["decoder", "predictor", "writer", "finish", "sidecar", "progress", "interrupt", "exit"]
+)
 def test_whatever_stops_it_earlier_products_stay_and_no_half_is_left(
     tmp_path: Path, cause: str, before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,6 +389,12 @@ def test_whatever_stops_it_earlier_products_stay_and_no_half_is_left(
         (source / "20.png").write_bytes(b"no picture")
     if cause == "writer":
         _break_writer(monkeypatch, at=20)
+    if cause in ("finish", "sidecar"):  # when the products before it are complete
+
+        def full(*args: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(ArrayWriter if cause == "finish" else SidecarWriter, "_finish", full)
     raising = {"progress": ZeroDivisionError, "interrupt": KeyboardInterrupt, "exit": SystemExit}
 
     def on_progress(done: int, total: int | None) -> None:
@@ -393,7 +403,7 @@ def test_whatever_stops_it_earlier_products_stay_and_no_half_is_left(
             raise raising[cause]
 
     state = earlier(tmp_path)
-    expected = {"decoder": ReadError, "predictor": RuntimeError, "writer": WriteError, **raising}[cause]
+    expected = {"decoder": ReadError, "predictor": RuntimeError, **raising}.get(cause, WriteError)
     predictor = fake(fail_at=20 if cause == "predictor" else None)
     with pytest.raises(expected):
         predict(source, predictor=predictor, on_progress=on_progress, **options)
@@ -432,6 +442,11 @@ def test_a_product_that_cannot_be_opened_takes_the_others_with_it(tmp_path: Path
     with pytest.raises(WriteError, match="is not a file"):
         predict(clip, write=EVERYTHING, output=str(tmp_path / "o"), predictor=fake())
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["clip.arrays.npz"]
+
+
+def test_a_rate_is_for_pictures(clip: Path) -> None:
+    with pytest.raises(UsageError, match="has its own times"):
+        predict(clip, rate=10, predictor=fake())
 
 
 def test_an_input_that_vanishes_on_the_way_leaves_no_product(tmp_path: Path, clip: Path) -> None:

@@ -22,7 +22,9 @@ from saliency_cli.errors import DeviceError, VsalError, WriteError
 
 __all__ = ["Quiet", "Verbose", "describe", "guarded", "progress_bar", "say", "setup", "warn"]
 
-Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice: with tracebacks.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; twice: with tracebacks.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 
 INTERRUPTED = 130

@@ -68,6 +68,7 @@ def info(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(known, indent=2))
         return
+    known["path"] = known["path"] or "not on this machine; vsal models pull gets it"
     for key, value in known.items():
         typer.echo(f"{key}: {value}")
 

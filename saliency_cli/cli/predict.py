@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from saliency_cli.cli.console import Quiet, Verbose, fail, guarded, progress_bar, say, setup, warn
-from saliency_cli.errors import UsageError, VsalError
+from saliency_cli.errors import UsageError
 from saliency_cli.options import (
     Colormap,
     Decoder,
@@ -120,7 +121,7 @@ def predict(
     for source in sources:
         try:
             _predict_one(source, options, predictor, others=[other for other in sources if other != source])
-        except (VsalError, OSError) as error:
+        except Exception as error:  # one input must not cost the others
             fail(error)
             failed += 1
     if failed:
@@ -144,7 +145,7 @@ def _predict_one(
     say(_summary(prediction))
     for output in prediction.outputs:
         if output.path is not None:
-            typer.echo(output.path)
+            typer.echo(os.fsencode(output.path))  # as bytes: a name need not be UTF-8
 
 
 def _summary(prediction: Prediction) -> str:
@@ -162,6 +163,8 @@ def _expand(inputs: list[str]) -> list[Path]:
     """Inputs as paths; patterns that the shell left alone are expanded."""
     sources: list[Path] = []
     for name in inputs:
+        if not name:
+            raise UsageError("INPUT: the name is empty; give a file, a folder, or . for this one.")
         if name == "-":
             raise UsageError("-: reading from stdin is not possible yet; give a file.")
         matches = sorted(glob.glob(name)) if not Path(name).exists() and glob.has_magic(name) else []

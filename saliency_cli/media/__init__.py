@@ -4,19 +4,29 @@ from __future__ import annotations
 
 # Writing
 from saliency_cli.media.array_writer import ARRAY_FORMATS, ArrayWriter
-from saliency_cli.media.atomic import atomic_file, atomic_folder
+from saliency_cli.media.atomic import FRAME_FILES, atomic_file, atomic_folder
 
 # Reading
 from saliency_cli.media.folder import PICTURE_SUFFIXES, list_frames, read_picture
 from saliency_cli.media.probe import Probe, choose_decoder, probe
 from saliency_cli.media.product import ProductWriter
-from saliency_cli.media.product_writers import ImageWriter, PngWriter, StatsWriter, sidecar_path, write_sidecar
+from saliency_cli.media.product_writers import (
+    IMAGE_FORMATS,
+    ImageWriter,
+    PngWriter,
+    SidecarWriter,
+    StatsStream,
+    StatsWriter,
+    sidecar_path,
+)
 from saliency_cli.media.reader import DecoderChoice, Source, open_source
 from saliency_cli.media.sound import Sound, read_sound, sound_window
 from saliency_cli.media.video_writer import VIDEO_FORMATS, VideoWriter
 
 __all__ = [
     "ARRAY_FORMATS",
+    "FRAME_FILES",
+    "IMAGE_FORMATS",
     "PICTURE_SUFFIXES",
     "VIDEO_FORMATS",
     "ArrayWriter",
@@ -25,8 +35,10 @@ __all__ = [
     "PngWriter",
     "Probe",
     "ProductWriter",
+    "SidecarWriter",
     "Sound",
     "Source",
+    "StatsStream",
     "StatsWriter",
     "VideoWriter",
     "atomic_file",
@@ -39,5 +51,4 @@ __all__ = [
     "read_sound",
     "sidecar_path",
     "sound_window",
-    "write_sidecar",
 ]

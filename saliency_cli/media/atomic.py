@@ -20,9 +20,17 @@ from typing import Final
 
 from saliency_cli.errors import WriteError
 
-__all__ = ["Replacement", "ReplacementFile", "ReplacementFolder", "atomic_file", "atomic_folder", "write_errors"]
+__all__ = [
+    "FRAME_FILES",
+    "Replacement",
+    "ReplacementFile",
+    "ReplacementFolder",
+    "atomic_file",
+    "atomic_folder",
+    "write_errors",
+]
 
-FRAME_FILES: Final = r"\d+\.png"  # what a folder may hold that a new one replaces
+FRAME_FILES: Final = r"\d{6,}\.png"  # what a folder may hold that a new one replaces
 
 _REASONS: Final = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",

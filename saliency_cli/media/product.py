@@ -24,6 +24,9 @@ class ProductWriter(Protocol):
     def write(self, *args: Any, **kwargs: Any) -> None:
         """Add one frame; what that takes is up to the writer."""
 
+    def finish(self) -> None:
+        """Complete the product without putting it in its place. Raises WriteError. Without effect the second time."""
+
     def close(self) -> None:
         """Complete the product and put it in its place. Raises WriteError. Without effect the second time."""
 
@@ -44,15 +47,26 @@ class Product:
         self.path = Path(path)
         self.notes: list[str] = []
         self._replacement: Replacement = ReplacementFolder(path) if folder else ReplacementFile(path)
-        self._ended = False
+        self._finished = self._ended = False
+
+    def finish(self) -> None:
+        """Complete the product without putting it in its place: what can fail, fails here. Raises WriteError."""
+        if self._finished or self._ended:
+            return
+        try:
+            with write_errors(self.path):
+                self._finish()
+        except BaseException:
+            self.discard()
+            raise
+        self._finished = True
 
     def close(self) -> None:
         """Complete the product and put it in its place. Raises WriteError. Without effect the second time."""
         if self._ended:
             return
+        self.finish()
         try:
-            with write_errors(self.path):
-                self._finish()
             self._replacement.commit()
         except BaseException:
             self.discard()
@@ -64,7 +78,8 @@ class Product:
         if not self._ended:
             self._ended = True
             try:
-                self._abandon()
+                if not self._finished:
+                    self._abandon()
             finally:
                 self._replacement.discard()
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_cli.errors import UsageError, WriteError
-from saliency_cli.media.atomic import atomic_file, write_errors
+from saliency_cli.media.atomic import write_errors
 from saliency_cli.media.product import Product
 
-__all__ = ["ImageWriter", "PngWriter", "StatsWriter", "sidecar_path", "write_sidecar"]
+__all__ = ["IMAGE_FORMATS", "ImageWriter", "PngWriter", "SidecarWriter", "StatsStream", "StatsWriter", "sidecar_path"]
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -65,48 +65,47 @@ class ImageWriter(Product):
             raise WriteError(f"{self.path} cannot be written: there is no picture; check the input.")
 
 
-class StatsWriter:
-    """JSON lines, one a frame: its number from 0, its time, and the numbers measured.
+class StatsWriter(Product):
+    """JSON lines, one a frame: its number from 0, its time, and the numbers measured."""
 
-    ``path`` is a file, which appears when it is complete, or an open text stream such as ``sys.stdout``, to which every
-    line goes at once and which stays open.
-    """
-
-    def __init__(self, path: Path | str | TextIO) -> None:
-        self.notes: list[str] = []
-        self._product: Product | None = None
-        if isinstance(path, (str, Path)):
-            self._product = Product(path)
-            self.path = self._product.path
-            self._stream: TextIO = self._product._replacement.temporary.open("w", encoding="utf-8", newline="\n")
-        else:
-            self.path, self._stream = Path("-"), path
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path)
+        self._stream = self._replacement.temporary.open("w", encoding="utf-8", newline="\n")
 
     def write(self, index: int, seconds: float, values: Mapping[str, Any]) -> None:
         """Add the line of frame ``index``, shown from ``seconds`` on. Raises WriteError."""
-        line = json.dumps({"frame": index, "seconds": round(seconds, 6), **values}, default=_plain, allow_nan=False)
         with write_errors(self.path):
-            self._stream.write(line + "\n")
-            if self._product is None:
-                self._stream.flush()  # the next program in the pipe waits for it
+            self._stream.write(_line(index, seconds, values))
+
+    def _finish(self) -> None:
+        self._stream.close()
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(OSError):  # lines still in the buffer, which nobody wants any more
+            self._stream.close()
+
+
+class StatsStream:
+    """The same lines to an open text stream such as ``sys.stdout``: each goes at once, and the stream stays open."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.path, self.notes = Path("-"), list[str]()
+        self._stream = stream
+
+    def write(self, index: int, seconds: float, values: Mapping[str, Any]) -> None:
+        """Add the line of frame ``index``, shown from ``seconds`` on. Raises WriteError."""
+        with write_errors(self.path):
+            self._stream.write(_line(index, seconds, values))
+            self._stream.flush()  # the next program in the pipe waits for it
+
+    def finish(self) -> None:
+        """Nothing: every line has gone."""
 
     def close(self) -> None:
-        """Complete the file and put it in its place. Raises WriteError."""
-        if self._product is not None:
-            try:
-                with write_errors(self.path):
-                    self._stream.close()
-            except BaseException:
-                self.discard()
-                raise
-            self._product.close()
+        """Nothing: the stream is its owner's."""
 
     def discard(self) -> None:
-        """Remove the file; a stream keeps what it got."""
-        if self._product is not None:
-            with contextlib.suppress(OSError):  # lines still in the buffer, which nobody wants any more
-                self._stream.close()
-            self._product.discard()
+        """Nothing: a stream keeps what it got."""
 
     def __enter__(self) -> Self:
         return self
@@ -114,10 +113,21 @@ class StatsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.discard()
+        return None
+
+
+class SidecarWriter(Product):
+    """How a product was made, as JSON beside it."""
+
+    def __init__(self, product: Path | str) -> None:
+        super().__init__(sidecar_path(product))
+
+    def write(self, mapping: Mapping[str, Any]) -> None:
+        """The whole of it. Raises WriteError."""
+        text = json.dumps(dict(mapping), indent=2, ensure_ascii=False, default=_plain) + "\n"
+        with write_errors(self.path):
+            # A name that is no UTF-8 is kept as JSON's own escapes.
+            self._replacement.temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def sidecar_path(product: Path | str) -> Path:
@@ -126,13 +136,9 @@ def sidecar_path(product: Path | str) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def write_sidecar(product: Path | str, mapping: Mapping[str, Any]) -> Path:
-    """Write down how a product was made, as JSON beside it; returns the sidecar's path. Raises WriteError."""
-    path = sidecar_path(product)
-    text = json.dumps(dict(mapping), indent=2, ensure_ascii=False, default=_plain)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
-    return path
+def _line(index: int, seconds: float, values: Mapping[str, Any]) -> str:
+    record = {"frame": index, "seconds": round(seconds, 6), **values}
+    return json.dumps(record, default=_plain, allow_nan=False) + "\n"
 
 
 def _encoded(pixels: Picture, suffix: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saliency_cli.render.colour import COLORMAPS, Colormap, colour, lookup_table
 from saliency_cli.render.compose import gray8, gray8_truncated, gray16, heatmap, overlay, side_by_side
-from saliency_cli.render.normalise import Scaling, VideoScale, normalise, normalised
+from saliency_cli.render.normalise import VideoScale, normalise
 from saliency_cli.render.smooth import TASED_SIGMA, blur, resize, tased_postprocess
 from saliency_cli.render.statistics import FrameStatistics, frame_statistics
 
@@ -13,7 +13,6 @@ __all__ = [
     "TASED_SIGMA",
     "Colormap",
     "FrameStatistics",
-    "Scaling",
     "VideoScale",
     "blur",
     "colour",
@@ -24,7 +23,6 @@ __all__ = [
     "heatmap",
     "lookup_table",
     "normalise",
-    "normalised",
     "overlay",
     "resize",
     "side_by_side",

@@ -5,8 +5,6 @@ Maps are float32 (h, w), normalised to 0..1, of any size; values outside are cut
 
 from __future__ import annotations
 
-from typing import Literal
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -71,19 +69,11 @@ def overlay(
 
 
 def side_by_side(
-    frame: NDArray[np.uint8],
-    saliency: NDArray[np.float32],
-    colormap: Colormap = "inferno",
-    *,
-    right: Literal["heatmap", "overlay"] = "heatmap",
+    frame: NDArray[np.uint8], saliency: NDArray[np.float32], colormap: Colormap = "inferno"
 ) -> NDArray[np.uint8]:
-    """The frame on the left, its map on the right: uint8 (H, 2 * W, 3), RGB; the width is even in any case."""
+    """The frame on the left, its heatmap on the right: uint8 (H, 2 * W, 3), RGB; the width is even in any case."""
     height, width = frame.shape[:2]
-    if right == "overlay":
-        other = overlay(frame, saliency, colormap)
-    else:
-        other = heatmap(saliency, colormap, size=(width, height))
-    return np.asarray(cv2.hconcat([frame, other]), np.uint8)
+    return np.asarray(cv2.hconcat([frame, heatmap(saliency, colormap, size=(width, height))]), np.uint8)
 
 
 def _covers(opacity: float, gamma: float) -> NDArray[np.float64]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Self, cast
+from typing import BinaryIO, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from saliency_cli.errors import WriteError
 from saliency_cli.types import SaliencyFrame
 
-__all__ = ["Scaling", "VideoScale", "normalise", "normalised"]
-
-Scaling = Literal["frame", "video", "none"]
+__all__ = ["VideoScale", "normalise"]
 
 
 def normalise(saliency: NDArray[np.float32], *, peak: float | None = None) -> NDArray[np.float32]:
@@ -31,25 +29,6 @@ def normalise(saliency: NDArray[np.float32], *, peak: float | None = None) -> ND
         return np.zeros(saliency.shape, np.float32)
     # The quotient in float64: a subnormal maximum has no float32 reciprocal.
     return np.divide(saliency, top, dtype=np.float64).astype(np.float32)
-
-
-def normalised(
-    frames: Iterable[SaliencyFrame], *, mode: Scaling = "frame", folder: Path | None = None
-) -> Iterator[SaliencyFrame]:
-    """Pass the maps of a video on, scaled.
-
-    ``frame``: each map by its own maximum. ``none``: as the network gave them. Both stream. ``video``: all maps by the
-    maximum of the whole video, which is known only at its end: the maps wait in a temporary file in ``folder`` (the
-    system's where None), and the first one leaves after the last one came. A full disk raises WriteError.
-    """
-    if mode == "video":
-        with VideoScale(folder=folder) as scale:
-            for frame in frames:
-                scale.add(frame)
-            yield from scale.scaled()
-        return
-    for frame in frames:
-        yield frame if mode == "none" else SaliencyFrame(frame.index, frame.seconds, normalise(frame.saliency))
 
 
 class VideoScale:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from saliency_cli.errors import UsageError, WriteError
-from saliency_cli.media import ArrayWriter, ImageWriter, PngWriter, StatsWriter, write_sidecar
+from saliency_cli.media import ArrayWriter, ImageWriter, PngWriter, SidecarWriter, StatsStream, StatsWriter
 from saliency_cli.types import SaliencyFrame
 
 PICTURE = np.random.default_rng(5).integers(0, 256, (9, 13, 3), np.uint8)
@@ -122,7 +122,7 @@ def test_statistics_are_json_lines(tmp_path: Path) -> None:
 
 def test_statistics_on_a_stream_come_at_once() -> None:
     stream = io.StringIO()
-    with StatsWriter(stream) as writer:
+    with StatsStream(stream) as writer:
         writer.write(3, 0.12, {})
         assert stream.getvalue() == '{"frame": 3, "seconds": 0.12}\n'
     assert not stream.closed
@@ -133,7 +133,7 @@ def test_a_reader_that_went_away() -> None:
         def flush(self) -> None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
-    with pytest.raises(WriteError, match="program that read the output"), StatsWriter(Gone()) as writer:
+    with pytest.raises(WriteError, match="program that read the output"), StatsStream(Gone()) as writer:
         writer.write(0, 0.0, {})
 
 
@@ -172,9 +172,33 @@ def test_closing_and_discarding_twice_is_harmless(tmp_path: Path) -> None:
     assert (tmp_path / "a.npy").exists()
 
 
+def test_a_finished_product_is_not_in_its_place_yet(tmp_path: Path) -> None:
+    with StatsWriter(tmp_path / "a.jsonl") as writer:
+        writer.write(0, 0.0, {})
+        writer.finish()
+        assert not (tmp_path / "a.jsonl").exists()
+    assert (tmp_path / "a.jsonl").exists()
+    arrays = ArrayWriter(tmp_path / "a.npz")
+    arrays.write(maps(1)[0])
+    arrays.finish()
+    arrays.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def write_sidecar(product: Path, mapping: dict[str, object]) -> Path:
+    with SidecarWriter(product) as sidecar:
+        sidecar.write(mapping)
+    return sidecar.path
+
+
 def test_a_sidecar_lies_beside_its_product(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     path = write_sidecar(tmp_path / "maps", {"rate": Fraction(30000, 1001), "n": np.int64(3), "path": Path("ä.mp4")})
     assert path == tmp_path / "maps.json"
     assert json.loads(path.read_text(encoding="utf-8")) == {"rate": "30000/1001", "n": 3, "path": "ä.mp4"}
     assert write_sidecar(tmp_path / "clip.mp4", {}).name == "clip.mp4.json"
+
+
+def test_a_sidecar_may_name_what_is_no_utf8(tmp_path: Path) -> None:
+    path = write_sidecar(tmp_path / "clip.mp4", {"path": "bad\udcff.mp4"})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"path": "bad\udcff.mp4"}

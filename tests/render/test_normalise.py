@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saliency_cli.errors import WriteError
-from saliency_cli.render import VideoScale, normalise, normalised
+from saliency_cli.render import VideoScale, normalise
 from saliency_cli.types import SaliencyFrame
 
 
@@ -31,17 +31,11 @@ def test_the_smallest_number_there_is_becomes_one() -> None:
     assert normalise(np.array([[0, np.float32(1e-45)]], np.float32)).tolist() == [[0, 1]]
 
 
-def test_each_frame_has_its_own_scale() -> None:
-    assert [float(f.saliency.max()) for f in normalised(frames(0.2, 0.8), mode="frame")] == [1, 1]
-
-
-def test_none_changes_nothing() -> None:
-    given = frames(0.2, 0.8)
-    assert list(normalised(given, mode="none")) == given
-
-
 def test_a_video_has_one_scale(tmp_path: Path) -> None:
-    result = list(normalised(frames(0.2, 0.8, 0.4), mode="video", folder=tmp_path))
+    with VideoScale(folder=tmp_path) as scale:
+        for frame in frames(0.2, 0.8, 0.4):
+            scale.add(frame)
+        result = list(scale.scaled())
     assert [float(f.saliency.max()) for f in result] == pytest.approx([0.25, 1, 0.5])
     assert [(f.index, f.seconds) for f in result] == [(0, 0), (1, 0.04), (2, 0.08)]
     assert list(tmp_path.iterdir()) == []
