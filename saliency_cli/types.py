@@ -39,7 +39,8 @@ class VideoInfo:
     """What a source holds, known before a pixel is decoded.
 
     ``width`` and ``height`` are those of the frames as shown, after ``rotation`` (degrees counter-clockwise, 0, 90,
-    180 or 270) was applied. ``frames`` is None where only reading to the end could tell.
+    180 or 270) was applied. ``frames`` is None where only reading to the end could tell. ``pixel_aspect`` is the width
+    of one pixel as shown over its height, 1 if the file does not say; frames are not stretched by it.
     """
 
     path: str
@@ -54,6 +55,7 @@ class VideoInfo:
     rotation: int = 0
     colour: ColourInfo = ColourInfo()
     audio: AudioInfo | None = None
+    pixel_aspect: Fraction = Fraction(1)
 
     @property
     def duration(self) -> Fraction | None:

@@ -185,6 +185,7 @@ def make_clip(
     start: Fraction | float = 0,
     sound: Tone | None = None,
     second_video: bool = False,
+    pixel_aspect: Fraction | None = None,
     tags: Tags | None = None,
     dark: Colour = DARK,
     bright: Colour = BRIGHT,
@@ -198,7 +199,8 @@ def make_clip(
     ``size`` (width, height) is that of the picture as *shown*; with ``rotation`` (degrees counter-clockwise that a
     player must turn the stored picture) the stored one lies on its side. ``times`` gives every frame's presentation
     time in seconds (variable rate), otherwise frame i is shown at ``start + i / rate``. ``second_video`` adds a stream
-    whose frames carry 1000 + i. ``container`` names FFmpeg's muxer where the suffix does not.
+    whose frames carry 1000 + i. ``pixel_aspect`` is that of the stored pixels. ``container`` names FFmpeg's muxer where
+    the suffix does not.
     """
     rate = Fraction(rate)
     if times is None:
@@ -218,6 +220,8 @@ def make_clip(
             context.time_base = tick
             context.thread_count = 1
             context.gop_size = gop
+            if pixel_aspect is not None:
+                context.sample_aspect_ratio = pixel_aspect
             if codec not in ("gif", "libvpx-vp9", "ffv1", "prores_ks", "mjpeg"):
                 context.max_b_frames = b_frames
             context.options = _OPTIONS.get(codec, _as_given)(options or {}, gop, b_frames, open_gop)

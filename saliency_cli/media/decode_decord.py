@@ -26,7 +26,11 @@ FIRST_FRAME_TOLERANCE = 8.0
 
 
 class DecordStopError(ReadError):
-    """decord cannot go on with a file; another decoder may."""
+    """decord cannot go on with a file; another decoder may. ``reason`` is the sentence without the remedy."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; use --decoder pyav.")
+        self.reason = reason
 
 
 def has_decord() -> bool:
@@ -44,13 +48,13 @@ def decode_decord(found: Probe, *, threads: int | None = None) -> Iterator[Frame
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
-    failures = (decord.DECORDError, RuntimeError, StopIteration)
+    failures = (decord.DECORDError, RuntimeError, StopIteration, UnicodeEncodeError)  # the last for a file's name
     try:
         reader: Any = decord.VideoReader(
             str(Path(path).absolute()), ctx=decord.cpu(0), num_threads=thread_count(threads)
         )
     except failures as error:
-        raise DecordStopError(f"{path} cannot be opened by decord; use --decoder pyav.") from error
+        raise DecordStopError(f"{path} cannot be opened by decord") from error
     if len(reader) != len(found.pts):
         raise DecordStopError(
             f"{path} has {len(reader)} frames for decord but {len(found.pts)} packets; use --decoder pyav."
@@ -59,9 +63,9 @@ def decode_decord(found: Probe, *, threads: int | None = None) -> Iterator[Frame
         try:
             pixels: NDArray[np.uint8] = reader.next().asnumpy()
         except failures as error:
-            raise DecordStopError(f"{path} stops decord at frame {index}; use --decoder pyav.") from error
+            raise DecordStopError(f"{path} stops decord at frame {index}") from error
         if pixels.shape != (info.height, info.width, 3) or (index == 0 and not _same(pixels, found.first)):
-            raise DecordStopError(f"{path} comes out of decord changed at frame {index}; use --decoder pyav.")
+            raise DecordStopError(f"{path} comes out of decord changed at frame {index}")
         yield Frame(index, pixels, pts, info.time_base)
 
 

@@ -1,7 +1,7 @@
 """What is in a video file, found by scanning its packets, and which decoder can be trusted with it.
 
-Only one frame is decoded, since nothing else tells how the pictures must be turned. Pixels are taken as square: a
-sample aspect ratio other than 1 is not applied, so that a network sees the pixels as they were stored.
+Only one frame is decoded, since nothing else tells how the pictures must be turned. A
+sample aspect ratio other than 1 is told but not applied, so that a network sees the pixels as they were stored.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ DECORD_CODECS = frozenset({"h264", "hevc", "mpeg4", "vp8", "vp9", "prores", "ffv
 # decord decodes ahead without bound, and cannot be told to stop: with 750 frames of 1920x1080 and a slow reader, 3.4 GB
 # lay in its queue. What it can pile up at most is the whole video, so it gets those that fit into this.
 DECORD_BYTES = 512 * 2**20
+RGB = 0  # as FFmpeg numbers colour spaces
 MAX_SIDE = 32768
 MAX_PIXELS = 16384 * 16384
 # A stream may begin far from a key frame; after so many packets without a picture we stop trying to see one
@@ -175,12 +176,13 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Prob
         codec=context.codec.canonical_name,
         rotation=orientation.rotation,
         colour=ColourInfo(
-            space=int(tagged.colorspace),
+            space=RGB if _is_rgb(first) else int(tagged.colorspace),
             range=int(tagged.color_range),
             primaries=int(tagged.color_primaries),
             transfer=int(tagged.color_trc),
         ),
         audio=_audio(container),
+        pixel_aspect=_pixel_aspect(stream, orientation),
     )
     return Probe(
         info=info,
@@ -196,6 +198,19 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Prob
         orientation=orientation,
         first=orientation.apply(np.asarray(first.to_ndarray(format="rgb24"), dtype=np.uint8)) if first else None,
     )
+
+
+def _is_rgb(frame: av.VideoFrame | None) -> bool:
+    """Whether pictures are stored as RGB, which few formats say in a tag: no matrix was used to decode them."""
+    return frame is not None and (frame.format.is_rgb or frame.format.has_palette)
+
+
+def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
+    """Width over height of one pixel, upright; 1 where the file says nothing or nonsense."""
+    stored = stream.sample_aspect_ratio
+    if not stored or stored < 0:
+        return Fraction(1)
+    return 1 / stored if orientation.transpose else stored
 
 
 def _rate(stream: av.VideoStream, times: list[int], time_base: Fraction) -> Fraction:
@@ -244,6 +259,10 @@ def _doubt(found: Probe) -> str | None:
     info = found.info
     if info.codec not in DECORD_CODECS:
         return f"decord does not read {info.codec}"
+    try:
+        info.path.encode()
+    except UnicodeEncodeError:
+        return "the file's name is not valid UTF-8, which decord cannot open"
     if found.video_streams != 1:
         return f"{found.video_streams} video streams, of which decord takes another than the first"
     if found.discarded:

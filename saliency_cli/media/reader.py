@@ -111,8 +111,11 @@ class Source:
         if self._found is not None:
             self._count_losses(self._found, decoded, stopped=stopped)
         if given == 0:
-            what = "no frame could be decoded" if decoded == 0 else "no frame lies between the start and end asked for"
-            raise ReadError(f"{self.info.path} gave no pictures: {what}; check the file with `vsal inspect`.")
+            if decoded == 0:
+                what, remedy = "no frame could be decoded", "copy or record it again, or try the other --decoder"
+            else:
+                what, remedy = "no frame lies between the start and end asked for", "choose others"
+            raise ReadError(f"{self.info.path} gave no pictures: {what}; {remedy}.")
 
     def _decode(self) -> Iterator[Frame]:
         if self._found is None:
@@ -130,7 +133,7 @@ class Source:
                     raise
                 at = 0 if last is None else last.index + 1
                 self.decoder, self.reason = "pyav", f"decord gave up at frame {at}"
-                self._warn(f"{str(error).split('; use')[0]}: PyAV reads the frames from there on.")
+                self._warn(f"{error.reason}: PyAV reads the frames from there on.")
         yield from decode_pyav(
             self._found,
             threads=self._threads,
@@ -159,6 +162,10 @@ def _first_at(info: VideoInfo, seconds: float | None) -> int | None:
     return math.ceil((Fraction(seconds) + info.start) / info.time_base - Fraction(1, 1000))
 
 
+def _stretch(start: float, end: float | None) -> str:
+    return f"{start:g} s to {'the end' if end is None else f'{end:g} s'}"
+
+
 def open_source(
     path: str | Path,
     *,
@@ -181,7 +188,7 @@ def open_source(
     begin = 0.0 if start is None else start
     if begin < 0 or not math.isfinite(begin) or (end is not None and not end > begin):
         raise UsageError(
-            f"{path} cannot be read from {begin:g} s to {end} s; the start is at least 0 and the end comes after it."
+            f"{path} cannot be read from {_stretch(begin, end)}; the start is at least 0 and the end comes after it."
         )
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
         folder = path.is_dir()
@@ -207,5 +214,5 @@ def open_source(
         )
     if source.expected == 0:
         duration = float(source.info.duration or 0)
-        raise UsageError(f"{path} lasts {duration:.3f} s and has no frame from {begin:g} s to {end} s; choose others.")
+        raise UsageError(f"{path} lasts {duration:.3f} s and has no frame from {_stretch(begin, end)}; choose others.")
     return source

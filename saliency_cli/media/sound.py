@@ -82,7 +82,9 @@ def _read_container(path: Path) -> Sound | None:
         if not isinstance(stream, av.AudioStream):
             return None
         if getattr(stream, "codec_context", None) is None:
-            raise ReadError(f"{path} has sound that no decoder here knows; give it apart with --audio-file.")
+            raise ReadError(
+                f"{path} has sound that no decoder here knows; convert it to AAC, or go on without --audio."
+            )
         pieces, rate, begin, length = [], 0, Fraction(0), 0
         for frame in _audio_frames(container, stream):
             samples = _mono(frame)
@@ -103,7 +105,7 @@ def _read_container(path: Path) -> Sound | None:
             pieces.append(samples)
             length += len(samples)
     if not length:
-        raise ReadError(f"{path} has an audio stream of which nothing decodes; go on without sound.")
+        raise ReadError(f"{path} has an audio stream of which nothing decodes; go on without --audio.")
     return Sound(np.clip(np.concatenate(pieces), -1, 1), rate, float(begin))
 
 

@@ -14,7 +14,8 @@ import av.container
 
 __all__ = ["SoundCopy"]
 
-# What a container takes as it is, and players of such files can play; Matroska takes everything.
+# What a container takes as it is, and players of such files can play; Matroska takes what FFmpeg
+# has a name for in it.
 COPIED: Final = {
     "mp4": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_s24be"},
@@ -24,7 +25,10 @@ AAC_FRAME = 1024  # samples
 
 
 class SoundCopy:
-    """Copies the first sound stream, or encodes it as AAC where the container does not take its codec."""
+    """Copies one sound stream, or encodes it as AAC where the container does not take its codec.
+
+    Times are counted in samples: a coarse clock of the source's (AVI counts packets) is made fine.
+    """
 
     def __init__(
         self,
@@ -41,10 +45,11 @@ class SoundCopy:
         self._from: Fraction | None = None
         self._shift = Fraction(0)
         self._resampler: av.audio.resampler.AudioResampler | None = None
+        context = stream.codec_context
+        self._clock = _SampleClock(context.sample_rate)
         if copy:
             self._stream = container.add_stream_from_template(stream)
             return
-        context = stream.codec_context
         rate = context.sample_rate if context.sample_rate in AAC_RATES else 48000
         layout = "mono" if context.layout.nb_channels == 1 else "stereo"
         new = container.add_stream("aac", rate=rate)
@@ -62,11 +67,23 @@ class SoundCopy:
             notes.append(f"{path}: its sound cannot be read ({error.strerror}), and is left out.")
             return None
         stream = source.streams.best("audio")
-        if not isinstance(stream, av.audio.stream.AudioStream) or not stream.codec_context.sample_rate:
+        if not isinstance(stream, av.audio.stream.AudioStream):
             source.close()
             return None
-        codec = stream.codec_context.name
-        copy = kind == "matroska" or codec in COPIED[kind]
+        if getattr(stream, "codec_context", None) is None or not stream.codec_context.sample_rate:
+            notes.append(f"{path.name}: its sound is of a kind that no decoder here knows, and is left out.")
+            source.close()
+            return None
+        streams = source.streams.audio
+        if len(streams) > 1:
+            number = streams.index(stream) + 1
+            which = "the first" if number == 1 else f"number {number}"
+            notes.append(f"{path.name}: of its {len(streams)} sound streams only {which} was kept.")
+        codec = stream.codec_context.codec.canonical_name  # the name alone is the decoder's: "mp3float" for "mp3"
+        if kind == "matroska":  # whose list has the names of encoders and decoders: "dca" for "dts"
+            copy = not container.supported_codecs.isdisjoint({codec, stream.codec_context.name})
+        else:
+            copy = codec in COPIED[kind]
         if not copy:
             notes.append(f"{path.name}: its sound ({codec}) does not fit into this container and was encoded as AAC.")
         return cls(source, stream, container, copy=copy, notes=notes)
@@ -115,8 +132,11 @@ class SoundCopy:
     def _hand_on(self, packet: av.Packet[av.audio.stream.AudioStream]) -> None:
         if self._resampler is None:
             assert packet.pts is not None  # _demux passes no others on
-            shift = round(self._shift / packet.time_base)
-            packet.pts, packet.dts = packet.pts - shift, packet.pts - shift
+            tick, rate = packet.time_base, self._clock.rate
+            samples = round((packet.duration or 0) * tick * rate)
+            at = self._clock.time_of(packet.pts * tick - self._shift, tick, samples)
+            packet.pts, packet.dts, packet.duration = at, at, samples
+            packet.time_base = Fraction(1, rate)
             packet.stream = self._stream
             self._container.mux(packet)
             return
@@ -125,10 +145,39 @@ class SoundCopy:
         except av.FFmpegError:
             return  # one damaged packet: a gap of milliseconds
         for frame in frames:
-            if frame.pts is not None and frame.time_base is not None:
-                frame.pts -= round(self._shift / frame.time_base)
+            tick = frame.time_base or packet.time_base
+            seconds = None if frame.pts is None else frame.pts * tick - self._shift
+            self._clock.rate = frame.sample_rate
+            frame.pts = self._clock.time_of(seconds, tick, frame.samples, overlap=False)
+            frame.time_base = Fraction(1, frame.sample_rate)
             self._encode(self._resampler.resample(frame))
 
     def _encode(self, frames: Sequence[av.AudioFrame | None]) -> None:
         for frame in frames:
             self._container.mux(self._stream.encode(frame))
+
+
+class _SampleClock:
+    """Times in samples for what comes with times of a clock that may be coarser than that.
+
+    A piece follows the one before where the source's clock cannot tell the difference; gaps and late starts stay.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self._last: int | None = None
+        self._next = 0
+
+    def time_of(self, seconds: Fraction | None, tick: Fraction, samples: int, *, overlap: bool = True) -> int:
+        """When a piece of ``samples`` begins that comes at ``seconds``, known to one ``tick``, both in seconds.
+
+        Times grow strictly. Without ``overlap``, no piece begins before the one before has ended.
+        """
+        if seconds is None or (self._last is not None and abs(seconds * self.rate - self._next) < tick * self.rate):
+            at = self._next
+        else:
+            at = round(seconds * self.rate)
+        if self._last is not None:
+            at = max(at, self._last + 1 if overlap else self._next)
+        self._last, self._next = at, at + samples
+        return at

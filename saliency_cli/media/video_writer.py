@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -26,8 +27,9 @@ VIDEO_FORMATS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "ma
 PRESET: Final = "veryfast"  # encoding must keep up with the network
 BT709, UNKNOWN, BT470BG, SMPTE170M = 1, 2, 5, 6  # as FFmpeg numbers them
 LIMITED, FULL = 1, 2
+BT601 = SMPTE170M  # the matrix that untagged video is decoded with, whatever its size
 MIN_CLOCK: Final = 10_000  # ticks per second
-HD_LINES = 720  # from here on, video without a tag is BT.709
+HD_LINES = 720  # from here on, players take video without a tag for BT.709
 
 
 class VideoWriter(Product):
@@ -136,7 +138,7 @@ class VideoWriter(Product):
         frame = frame.reformat(
             format=self._stream.codec_context.pix_fmt,
             src_color_range=FULL,
-            dst_colorspace=colour.space,
+            dst_colorspace=BT601 if colour.space == UNKNOWN else colour.space,
             dst_color_range=colour.range,
         )
         frame.colorspace, frame.color_range = colour.space, colour.range
@@ -202,6 +204,7 @@ class VideoWriter(Product):
                 "which some players cannot show."
             )
         context.time_base = self.info.time_base
+        context.sample_aspect_ratio = self.info.pixel_aspect
         context.thread_count = threads
         context.colorspace, context.color_range = self._colour.space, self._colour.range
         context.color_primaries, context.color_trc = self._colour.primaries, self._colour.transfer
@@ -216,8 +219,16 @@ def _clock(time_base: Fraction) -> int:
 
 
 def _colour(info: VideoInfo, height: int, *, gray: bool) -> ColourInfo:
-    """The tags of the product, and the matrix and range that its pixels are converted with: the source's, if known."""
+    """The tags of the product, and the matrix and range that its pixels are converted with: the source's, if known.
+
+    Video without a tag was decoded as BT.601, so that is what leads back to the source's own values. Where players
+    guess another matrix for both, the product stays without a tag as well.
+    """
     given = info.colour
+    if given.space == UNKNOWN and info.kind == "video" and not gray:
+        if min(info.height, height) >= HD_LINES:
+            return replace(given, range=FULL if given.range == FULL else LIMITED)
+        height = 0
     usual = BT709 if height >= HD_LINES else SMPTE170M
     # Rarer matrices (BT.2020 and others) become what every player knows; RGB is what arrives here.
     space = given.space if given.space in (BT709, BT470BG, SMPTE170M) else usual

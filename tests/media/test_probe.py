@@ -211,3 +211,20 @@ def test_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_special_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="not a regular file"):
         probe(tmp_path)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_pixel_aspect_is_that_of_the_upright_picture(tmp_path: Path, suffix: str, rotation: int) -> None:
+    aspect = Fraction(64, 45)
+    path = make_clip(tmp_path / f"clip.{suffix}", frames=2, pixel_aspect=aspect, rotation=rotation)
+    assert probe(path).info.pixel_aspect == (1 / aspect if rotation in (90, 270) else aspect)
+
+
+def test_pixels_are_square_where_nothing_is_said(tmp_path: Path) -> None:
+    assert probe(make_clip(tmp_path / "clip.mp4", frames=2)).info.pixel_aspect == 1
+
+
+@pytest.mark.parametrize(("codec", "suffix", "pix_fmt"), [("ffv1", "mkv", "bgr0"), ("gif", "gif", "rgb8")])
+def test_rgb_is_known_without_a_tag(tmp_path: Path, codec: str, suffix: str, pix_fmt: str) -> None:
+    assert probe(make_clip(tmp_path / f"clip.{suffix}", frames=2, codec=codec, pix_fmt=pix_fmt)).info.colour.space == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +15,7 @@ from clips import Tags, Tone, box_range, cut_clip, make_clip, make_sound, overwr
 
 from saliency_cli.errors import ReadError, UsageError
 from saliency_cli.media import Source, open_source
+from saliency_cli.media.decode_decord import DecordStopError
 from saliency_cli.media.decode_pyav import _Clock
 
 Make = Callable[[Path], Path]
@@ -271,3 +274,40 @@ def test_relative_path_with_a_leading_dash(tmp_path: Path, monkeypatch: pytest.M
 def test_repr_is_short(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "clip.mp4")
     assert repr(open_source(path)) == f"Source('{path}', 64x48, 20 frames, decord)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' file names are always valid Unicode")
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.mp4"))
+    make_clip(tmp_path / "clip.mp4", frames=5).rename(path)
+    with open_source(path) as source:
+        assert (source.decoder, source.reason) == (
+            "pyav",
+            "the file's name is not valid UTF-8, which decord cannot open",
+        )
+        assert numbers(source) == list(range(5))
+    with pytest.raises(ReadError, match=r"cannot be opened by decord; use --decoder pyav\.$"):
+        list(open_source(path, decoder="decord"))
+
+
+def test_a_start_beyond_the_end_is_said_plainly(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "clip.mp4", frames=5)
+    with pytest.raises(UsageError, match="no frame from 100 s to the end; choose"):
+        open_source(path, start=100)
+    with pytest.raises(UsageError, match="no frame from 100 s to 101 s; choose"):
+        open_source(path, start=100, end=101)
+    with pytest.raises(UsageError, match="read from -1 s to the end;"):
+        open_source(path, start=-1)
+
+
+def test_no_message_names_what_does_not_exist(tmp_path: Path) -> None:
+    """A raw stream has no times, so that only reading tells that nothing lies there."""
+    source = open_source(make_clip(tmp_path / "clip.h264", frames=5), start=100)
+    with pytest.raises(ReadError, match="no frame lies between the start and end asked for; choose others"):
+        list(source)
+
+
+def test_why_decord_stopped_is_not_taken_from_a_message(tmp_path: Path) -> None:
+    error = DecordStopError("a; use b.mp4 stops decord at frame 3")
+    assert error.reason == "a; use b.mp4 stops decord at frame 3"
+    assert str(error) == "a; use b.mp4 stops decord at frame 3; use --decoder pyav."

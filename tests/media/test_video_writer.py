@@ -10,10 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import Tone, draw_number, make_clip, make_sound, read_number
+from clips import Tags, Tone, draw_number, make_clip, make_sound, read_number
 
 from saliency_cli.errors import UsageError, WriteError
-from saliency_cli.media import VideoWriter
+from saliency_cli.media import VideoWriter, open_source, sound_copy
+from saliency_cli.media.sound_copy import _SampleClock
 from saliency_cli.types import AudioInfo, ColourInfo, VideoInfo
 
 SIZE = (64, 48)
@@ -60,11 +61,18 @@ def packets(path: Path) -> list[tuple[float, bytes]]:
         ]
 
 
+def loud_samples(frame: av.AudioFrame) -> np.ndarray:
+    """Where the first channel is to be heard, whatever the sample format."""
+    samples = frame.to_ndarray()[0]
+    full = np.iinfo(samples.dtype).max if samples.dtype.kind == "i" else 1
+    return np.flatnonzero(np.abs(samples.astype(float)) / full > 0.05)
+
+
 def onset(path: Path) -> float:
     """When the sound begins to be heard."""
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
-            loud = np.flatnonzero(np.abs(frame.to_ndarray()[0]) > 0.05)
+            loud = loud_samples(frame)
             if loud.size:
                 return float(frame.pts * frame.time_base) + loud[0] / frame.sample_rate
     raise AssertionError("silence")
@@ -154,6 +162,110 @@ def test_sound_that_does_not_fit_is_encoded(tmp_path: Path) -> None:
     assert packets(tmp_path / "o.mp4")[-1][0] == pytest.approx(0.8, abs=0.05)
 
 
+def sound_end(path: Path) -> float:
+    """When the last sample that is heard fades, by what decodes."""
+    with av.open(str(path)) as container:
+        ends = [
+            float(frame.pts * frame.time_base) + (loud[-1] + 1) / frame.sample_rate
+            for frame in container.decode(audio=0)
+            if (loud := loud_samples(frame)).size
+        ]
+    return max(ends)
+
+
+def assert_growing(path: Path) -> None:
+    with av.open(str(path)) as container:
+        times = [packet.dts for packet in container.demux(audio=0) if packet.size]
+    assert len(times) > 10
+    assert all(before < after for before, after in pairwise(times))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("container", [".mp4", ".avi", ".mkv"])
+def test_mp3_is_copied_from_every_clock(tmp_path: Path, suffix: str, container: str) -> None:
+    """AVI counts packets of 26 ms, Matroska milliseconds."""
+    tone = Tone(seconds=0.8, codec="libmp3lame")
+    source = make_clip(tmp_path / f"s{container}", codec="mpeg4", b_frames=0, frames=25, sound=tone)
+    path = tmp_path / f"o{suffix}"
+    writer = write(path, [i * TICK for i in range(25)], source=source)
+    assert writer.notes == []
+    with av.open(str(path)) as opened:
+        assert opened.streams.audio[0].codec_context.codec.canonical_name == "mp3"
+    assert_growing(path)
+    assert onset(path) == pytest.approx(onset(source), abs=0.003)
+    assert sound_end(path) == pytest.approx(sound_end(source), abs=0.003)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav", "pcm_mulaw", "mp2"])
+def test_sound_of_a_coarse_clock_is_encoded(tmp_path: Path, suffix: str, codec: str) -> None:
+    """ADPCM's packets in AVI are 46 ms long, MP2's 26 ms, and those are the ticks of its clock."""
+    source = make_clip(
+        tmp_path / "s.avi", codec="mpeg4", b_frames=0, frames=25, sound=Tone(seconds=0.8, codec=codec, rate=44100)
+    )
+    path = tmp_path / f"o{suffix}"
+    writer = write(path, [i * TICK for i in range(25)], source=source)
+    assert len(writer.notes) == (0 if codec == "mp2" and suffix != ".mov" else 1)
+    assert_growing(path)
+    assert onset(path) == pytest.approx(onset(source), abs=0.005)
+    assert sound_end(path) == pytest.approx(sound_end(source), abs=0.005)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_mp3_with_a_coarse_clock_is_encoded(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sound_copy, "COPIED", {"mp4": set(), "mov": set()})
+    tone = Tone(seconds=0.8, codec="libmp3lame")
+    source = make_clip(tmp_path / "s.avi", codec="mpeg4", b_frames=0, frames=25, sound=tone)
+    path = tmp_path / f"o{suffix}"
+    writer = write(path, [i * TICK for i in range(25)], source=source)
+    assert writer.notes == ["s.avi: its sound (mp3) does not fit into this container and was encoded as AAC."]
+    assert_growing(path)
+    assert onset(path) == pytest.approx(onset(source), abs=0.005)
+    assert sound_end(path) == pytest.approx(sound_end(source), abs=0.005)
+
+
+def test_a_cut_of_a_coarse_clock_stays_in_step(tmp_path: Path) -> None:
+    """A cut moves the sound by the exact time, not by whole ticks of 26 ms."""
+    tone = Tone(seconds=2, codec="libmp3lame")
+    source = make_clip(tmp_path / "s.avi", codec="mpeg4", b_frames=0, frames=50, sound=tone)
+    write(tmp_path / "o.mp4", [i * TICK for i in range(10, 40)], source=source)
+    first = packets(tmp_path / "o.mp4")[0][0]
+    assert first == pytest.approx(16 * 1152 / 44100 - 0.4, abs=1e-4)  # the first packet that begins after 0.4 s
+
+
+def test_gaps_in_encoded_sound_stay(tmp_path: Path) -> None:
+    source = make_sound(tmp_path / "s.mka", Tone(seconds=1.5, codec="pcm_s16le", gap=(0.3, 0.9)))
+    path = tmp_path / "o.mp4"
+    write(path, [i * TICK for i in range(50)], source=source)
+    assert_growing(path)
+    assert sound_end(path) == pytest.approx(1.5, abs=0.04)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_sample_clock(overlap: bool) -> None:
+    clock = _SampleClock(1000)
+    tick = Fraction(1, 10)
+    given = [(Fraction(1, 4), 90), (Fraction(3, 10), 90), (None, 90), (Fraction(9, 10), 50), (Fraction(0), 50)]
+    times = [clock.time_of(seconds, tick, samples, overlap=overlap) for seconds, samples in given]
+    assert times == [250, 340, 430, 900, 901 if overlap else 950]
+
+
+def test_one_of_several_sounds_is_kept_and_said(tmp_path: Path) -> None:
+    source = tmp_path / "s.mka"
+    first, second = (make_sound(tmp_path / f"{hertz}.mka", Tone(hertz, codec="flac")) for hertz in (440, 880))
+    with av.open(str(first)) as one, av.open(str(second)) as two, av.open(str(source), "w") as out:
+        streams = [out.add_stream_from_template(old.streams.audio[0]) for old in (one, two)]
+        for old, stream in zip((one, two), streams, strict=True):
+            for packet in old.demux(audio=0):
+                if packet.size:
+                    packet.stream = stream
+                    out.mux(packet)
+    writer = write(tmp_path / "o.mkv", [i * TICK for i in range(20)], source=source)
+    assert writer.notes == ["s.mka: of its 2 sound streams only the first was kept."]
+    with av.open(str(tmp_path / "o.mkv")) as container:
+        assert len(container.streams.audio) == 1
+
+
 def test_sound_and_picture_are_interleaved(tmp_path: Path) -> None:
     source = make_sound(tmp_path / "s.mka", Tone(seconds=4, codec="flac", rate=48000))
     write(tmp_path / "o.mkv", [i * TICK for i in range(100)], source=source)
@@ -189,7 +301,7 @@ def test_every_size_is_kept(tmp_path: Path, size: tuple[int, int]) -> None:
     ("height", "given", "tags"),
     [
         (48, ColourInfo(), (6, 1, 6, 6)),
-        (720, ColourInfo(), (1, 1, 1, 1)),
+        (720, ColourInfo(space=0), (1, 1, 1, 1)),
         (48, ColourInfo(space=1, range=1, primaries=1, transfer=1), (1, 1, 1, 1)),
         (48, ColourInfo(space=5, range=2, primaries=5, transfer=6), (5, 2, 5, 6)),
         (48, ColourInfo(space=9, range=1, primaries=9, transfer=14), (6, 1, 9, 14)),
@@ -209,6 +321,54 @@ def test_colours_survive_and_are_tagged(
     back = found.reformat(format="rgb24", src_colorspace=found.colorspace, src_color_range=found.color_range)
     inner = back.to_ndarray()[4:-4, 4::16].astype(int)
     assert np.abs(inner - colours).max() <= 6
+
+
+def test_the_colours_of_frames_in_a_folder_follow_the_size(tmp_path: Path) -> None:
+    info = replace(INFO, kind="frames", height=720)
+    with VideoWriter(tmp_path / "o.mp4", info=info, width=64, height=720, crf=4, threads=1) as writer:
+        writer.write(np.full((720, 64, 3), (200, 40, 30), np.uint8), 0)
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        found = next(container.decode(video=0))
+    assert (found.colorspace, found.color_range, found.color_primaries, found.color_trc) == (1, 1, 1, 1)
+    back = found.reformat(format="rgb24", src_colorspace=1, src_color_range=1).to_ndarray()
+    assert np.abs(back[8:-8, 8:-8].astype(int) - (200, 40, 30)).max() <= 4
+
+
+def planes(path: Path) -> tuple[list[np.ndarray], tuple[int, int, int, int]]:
+    """Y, U and V of the first frame as stored, and its tags."""
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    found = [
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width].astype(int)
+        for plane in frame.planes
+    ]
+    return found, (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (320, 240)])
+@pytest.mark.parametrize("tags", [None, Tags(1, 1), Tags(5, 1), Tags(1, 2), Tags(5, 2)])
+def test_the_sources_own_values_come_back(tmp_path: Path, size: tuple[int, int], tags: Tags | None) -> None:
+    colours = {"dark": (200, 30, 40), "bright": (60, 220, 230)}
+    source = make_clip(tmp_path / "s.mp4", frames=1, size=size, tags=tags, options={"crf": "4"}, **colours)
+    with open_source(source) as opened:
+        info, frame = opened.info, next(iter(opened))
+    with VideoWriter(tmp_path / "o.mp4", info=info, width=size[0], height=size[1], crf=4, threads=1) as writer:
+        writer.write(frame.pixels, frame.pts)
+    (theirs, _), (ours, found) = planes(source), planes(tmp_path / "o.mp4")
+    for ours_plane, theirs_plane in zip(ours, theirs, strict=True):
+        assert np.abs(ours_plane - theirs_plane).mean() < 2
+    if tags is not None:
+        assert found[:2] == (tags.space, tags.range)
+    else:
+        assert (found[0], *found[2:]) == ((2, 2, 2) if size[1] == 720 else (6, 6, 6))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_pixels_keep_their_shape(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"o{suffix}"
+    write(path, [0, TICK], info=replace(INFO, pixel_aspect=Fraction(64, 45)))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
 
 
 def test_gray_frames(tmp_path: Path) -> None:
