@@ -105,7 +105,7 @@ def predict(
         options: what is wanted; ``changes`` are fields of :class:`PredictOptions` that differ from it.
         predictor: a loaded one, to be used for several inputs, instead of what the options name.
         others: inputs beside this one, which no product may replace; with several, ``options.output`` is a folder.
-        on_progress: called after each frame.
+        on_progress: called after each frame's map.
 
     Raises:
         ReadError, WriteError, WeightsError, DeviceError, UsageError: as in ``saliency_cli.errors``. No product is
@@ -168,14 +168,12 @@ def _write_all(
 
     frames = 0
     with (
-        closing(_pairs(reader, predictor, options, clock, warnings, keep_pixels=keep_pixels)) as pairs,
+        closing(_pairs(reader, predictor, options, clock, warnings, on_progress, keep_pixels=keep_pixels)) as pairs,
         Behind(write, depth=DEPTH) as writer,
     ):
         for pair in pairs:
             writer.put(pair)
             frames += 1
-            if on_progress:
-                on_progress(frames, reader.expected)
     return frames
 
 
@@ -191,7 +189,7 @@ def saliency_frames(
     with _open(Path(source), options) as reader:
         predictor, options = _ready(predictor, options)
         warnings: list[str] = []
-        with closing(_pairs(reader, predictor, options, _Clock(), warnings, keep_pixels=False)) as pairs:
+        with closing(_pairs(reader, predictor, options, _Clock(), warnings, None, keep_pixels=False)) as pairs:
             for _, saliency in pairs:
                 yield saliency
         for warning in (*warnings, *reader.warnings):
@@ -217,19 +215,20 @@ def _pairs(
     options: PredictOptions,
     clock: _Clock,
     warnings: list[str],
+    on_progress: OnProgress | None,
     *,
     keep_pixels: bool,
 ) -> Generator[Pair, None, None]:
     """Every frame with its post-processed map, in order. Frames come without pixels where nobody wants them."""
     listen = _listener(reader, warnings) if options.audio else None
     if options.normalize != "video" or options.raw:
-        for frame, raw in _predicted(reader, predictor, clock, listen, keep_pixels=keep_pixels):
+        for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=keep_pixels):
             yield frame, _finished(raw, predictor.model.config, options)
         return
     # The scale is known when the last map is: maps wait on disk, and pictures are decoded a second time.
     with render.VideoScale() as scale:
         bare: list[Frame] = []
-        for frame, raw in _predicted(reader, predictor, clock, listen, keep_pixels=False):
+        for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=False):
             scale.add(_finished(raw, predictor.model.config, options))
             bare.append(frame)
         with Ahead(clock.around("decode", reader if keep_pixels else bare), depth=DEPTH) as frames:
@@ -237,7 +236,13 @@ def _pairs(
 
 
 def _predicted(
-    reader: Source, predictor: SaliencyPredictor, clock: _Clock, listen: Listen | None, *, keep_pixels: bool
+    reader: Source,
+    predictor: SaliencyPredictor,
+    clock: _Clock,
+    listen: Listen | None,
+    on_progress: OnProgress | None,
+    *,
+    keep_pixels: bool,
 ) -> Iterator[Pair]:
     """Every frame with its raw map."""
     waiting: deque[Frame] = deque()
@@ -249,8 +254,10 @@ def _predicted(
 
     with Ahead(clock.around("decode", reader), depth=DEPTH) as frames:
         maps = predictor.predict(passing(clock.around("wait", frames)), listen=listen)
-        for saliency in clock.around("predict", maps):
+        for done, saliency in enumerate(clock.around("predict", maps), 1):
             yield waiting.popleft(), saliency
+            if on_progress:
+                on_progress(done, reader.expected)
 
 
 NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)

@@ -13,7 +13,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from saliency_cli.errors import WeightsError
 
-__all__ = ["download"]
+__all__ = ["download", "drop_unlabelled"]
 
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 18  # bytes
@@ -33,7 +33,7 @@ def download(
     attempt, unless it is of no use. ``OSError`` of the disk passes.
     """
     _check(url, url)
-    label = part.with_name(f"{part.name}.etag")  # which version of the file the part belongs to
+    label = _label_of(part)
     try:
         with _open(url, part, label) as response:
             _receive(response, part, label, url, progress, otherwise)
@@ -46,6 +46,20 @@ def download(
             f"{url} cannot be read ({reason}): check the connection and try again, which resumes, or {otherwise}."
         ) from error
     label.unlink(missing_ok=True)
+
+
+def drop_unlabelled(part: Path) -> None:
+    """Remove a part of which nobody can say to which version of the file it belongs.
+
+    For files whose checksum is not known: going on could mix two versions, and nothing would show it.
+    """
+    if not _label_of(part).is_file():
+        part.unlink(missing_ok=True)
+
+
+def _label_of(part: Path) -> Path:
+    """Where the version of the file stands that the part belongs to."""
+    return part.with_name(f"{part.name}.etag")
 
 
 def _open(url: str, part: Path, label: Path) -> Any:

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from saliency_cli.errors import WeightsError
-from saliency_cli.models.download import download
+from saliency_cli.models.download import download, drop_unlabelled
 
 __all__ = ["Entry", "Verified", "entries", "entry", "find", "pull", "sha256_of", "store", "verify", "weights_folder"]
 
@@ -151,6 +151,8 @@ def sha256_of(path: Path) -> str:
 
 def _fetch(entry: Entry, goal: Path, progress: Progress | None) -> None:
     part = goal.with_name(f"{goal.name}.part")
+    if _expected(entry, goal) is None:
+        drop_unlabelled(part)
     download(entry.url, part, progress=progress, otherwise=_by_hand(entry))
     found, expected = sha256_of(part), _expected(entry, goal)
     if expected is not None and found != expected:

@@ -170,6 +170,14 @@ class TestPull:
         server.behaviour.content, server.behaviour.etag = CONTENT[::-1], '"second"'
         assert manifest.pull("net").read_bytes() == CONTENT[::-1]
 
+    def test_versions_that_nobody_can_tell_apart_are_not_mixed(self, unpinned: Path, server: Server) -> None:
+        server.behaviour.etag = ""
+        server.behaviour.break_after = 300_000
+        with pytest.raises(WeightsError, match="broke off"):
+            manifest.pull("net")
+        server.behaviour.content = CONTENT[::-1]
+        assert manifest.pull("net").read_bytes() == CONTENT[::-1]
+
     def test_a_part_longer_than_the_file_starts_again(self, pinned: Path) -> None:
         pinned.parent.mkdir()
         pinned.with_name("net.pt.part").write_bytes(CONTENT + b"more")
