@@ -7,10 +7,12 @@ frame once and remembers. Both prepare a frame once, and hold no more of them th
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -23,14 +25,19 @@ from saliency_cli.inference.device import DTYPES, choose_device, choose_precisio
 from saliency_cli.models.registry import LoadedModel
 from saliency_cli.models.streaming import StreamState, input_size_for
 from saliency_cli.types import Frame, SaliencyFrame
-from saliency_cli.windows import sliding_windows
+from saliency_cli.windows import Window, sliding_windows
 
 __all__ = ["Listen", "SaliencyPredictor"]
 
+WORKERS = 4  # windows computed at a time with --exact; each takes about a gigabyte
 CHUNK = 4  # frames that the embedded model takes at once; the maps do not depend on it
 
 Listen = Callable[[Sequence[float], bool], NDArray[np.float32]]
 """From the presentation times of a window and whether it is reversed to its waveform, (70560,)."""
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class _Prepared(NamedTuple):
@@ -39,6 +46,26 @@ class _Prepared(NamedTuple):
     number: int
     seconds: float
     pixels: Tensor  # (3, H, W)
+
+
+def _in_parallel(compute: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """``compute`` of each item, in order, each on one thread of torch's and as many at a time as there are threads.
+
+    How many threads share a convolution decides the order in which it sums, and max-unpooling turns that rounding into
+    jumps: on one thread each, maps do not depend on the number of cores.
+    """
+    workers = min(torch.get_num_threads(), WORKERS)
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(compute, item))
+                if len(waiting) >= workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class SaliencyPredictor:
@@ -61,6 +88,7 @@ class SaliencyPredictor:
         self.model = model
         self.device, self.device_reason = choose_device(device)
         self.precision, self.precision_reason = choose_precision(precision, self.device, exact=exact)
+        self.exact = exact
         with _memory_errors(self.device):
             self._module = model.module.to(self.device).eval()
             if model.config.encoder != "s3d":  # 2-D convolutions are faster by half with the channels last
@@ -89,18 +117,25 @@ class SaliencyPredictor:
         height, width = self.model.config.input_size
         # Bilinear even where it shrinks: the authors' choice, and part of the published result.
         prepared = (self._prepare(frame, height, width, cv2.INTER_LINEAR) for frame in frames)
-        for window in sliding_windows(prepared, length=self.model.config.clip_length):
-            seen = window.frames[-1]
-            with self._computing():
-                clip = torch.stack([frame.pixels for frame in window.frames], 1)[None]  # (1, 3, T, H, W)
-                clip = clip.to(self.device)
-                if listen is None:
-                    saliency = self._module(clip)  # (1, H, W)
-                else:
-                    waveform = listen([frame.seconds for frame in window.frames], window.reversed)
-                    saliency = self._module(clip, torch.from_numpy(waveform)[None].to(self.device))  # (1, H, W)
-                result = saliency[0].float().cpu().numpy()
-            yield SaliencyFrame(seen.number, seen.seconds, result)  # outside: a generator must not leak torch's modes
+        windows = sliding_windows(prepared, length=self.model.config.clip_length)
+        if self.exact and self.device.type == "cpu":
+            yield from _in_parallel(lambda window: self._map(window, listen), windows)
+        else:
+            for window in windows:
+                yield self._map(window, listen)
+
+    def _map(self, window: Window[_Prepared], listen: Listen | None) -> SaliencyFrame:
+        """The map of a window's frame."""
+        seen = window.frames[-1]
+        with self._computing():
+            clip = torch.stack([frame.pixels for frame in window.frames], 1)[None]  # (1, 3, T, H, W)
+            clip = clip.to(self.device)
+            if listen is None:
+                saliency = self._module(clip)  # (1, H, W)
+            else:
+                waveform = listen([frame.seconds for frame in window.frames], window.reversed)
+                saliency = self._module(clip, torch.from_numpy(waveform)[None].to(self.device))  # (1, H, W)
+            return SaliencyFrame(seen.number, seen.seconds, saliency[0].float().cpu().numpy())
 
     def _streaming(self, frames: Iterable[Frame]) -> Iterator[SaliencyFrame]:
         stream, state = iter(frames), None

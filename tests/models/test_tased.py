@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import product
 from typing import get_args
@@ -50,6 +51,16 @@ def test_number_of_parameters() -> None:
     assert sum(parameter.numel() for parameter in TASEDNet().parameters()) == 21_260_693
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As ``--exact`` computes: how many threads share a convolution decides the order in which it sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("t", [0, 32, *(pytest.param(t, marks=pytest.mark.slow) for t in STORED if t not in (0, 32))])
 def test_maps_are_those_of_the_authors_program(t: int) -> None:
     """The mean difference, and how many pixels differ visibly; not the greatest difference.
