@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,7 @@ def write_errors(path: Path | str) -> Iterator[None]:
         raise _write_error(path, error) from error
 
 
-class Replacement:
+class Replacement(ABC):
     """A product in the making: written at ``temporary``, to become ``goal``; then either committed or discarded."""
 
     def __init__(self, path: Path | str) -> None:
@@ -105,17 +106,17 @@ class Replacement:
     def _suffix(self) -> str:
         return ""
 
-    def _check_goal(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_goal(self) -> None: ...
 
-    def _create(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _create(self) -> None: ...
 
-    def _replace(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _replace(self) -> None: ...
 
-    def _remove(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _remove(self) -> None: ...
 
 
 class ReplacementFile(Replacement):

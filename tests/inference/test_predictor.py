@@ -222,3 +222,21 @@ def test_a_full_memory_is_an_error_of_the_device() -> None:
     predictor = SaliencyPredictor(loaded(TASED, Failing("shapes do not match")))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         list(predictor.predict(clip(1)))
+
+
+def test_exact_maps_do_not_depend_on_the_number_of_threads() -> None:
+    """Every window is computed on one thread of torch's, several of them at a time, and their order stays."""
+
+    class Threads(nn.Module):
+        def forward(self, clip: Tensor) -> Tensor:
+            return torch.full((1, 32, 64), float(torch.get_num_threads()))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        maps = list(SaliencyPredictor(loaded(TASED, Threads()), exact=True, device="cpu").predict(clip(11)))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert [saliency.index for saliency in maps] == list(range(11))
+    assert {float(value) for saliency in maps for value in saliency.saliency.flat} == {1.0}
