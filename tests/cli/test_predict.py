@@ -17,10 +17,10 @@ from fakes import program, video_facts
 
 from saliency_cli.inference.predictor import SaliencyPredictor
 from saliency_cli.models.tased import TASEDNet
+from saliency_cli.types import SaliencyFrame
 from saliency_cli.windows import window_indices
 
 pytestmark = pytest.mark.timeout(120)
-from saliency_cli.types import SaliencyFrame
 
 
 @pytest.fixture
