@@ -1,0 +1,32 @@
+"""Where people look in other stimuli: what s-AUC takes its negatives from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saliency_cli.datasets.base import Dataset, Recording
+
+__all__ = ["other_fixations"]
+
+
+def other_fixations(
+    dataset: Dataset, recording: Recording, *, height: int, width: int, stimuli: int = 10, seed: int = 0
+) -> NDArray[np.bool_]:
+    """The negatives of s-AUC for ``recording``: all pixels fixated, at any time, in other stimuli of its data set.
+
+    ``stimuli`` of them are drawn at random from ``seed``, or all there are if fewer; what shows the same content as
+    ``recording`` is none of them. They are drawn from ``dataset`` as a whole, not from one part of it, among the
+    recordings whose ``dataset`` is the same. Returns (height, width).
+    Raises ReadError for a damaged annotation.
+    """
+    pool = [
+        other
+        for other in dataset.recordings
+        if other.dataset == recording.dataset and not recording.same_content(other)
+    ]
+    chosen = np.random.default_rng(seed).permutation(len(pool))[:stimuli]
+    union = np.zeros((height, width), np.bool_)
+    for index in chosen:
+        union |= pool[index].fixated(height, width)
+    return union
