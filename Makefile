@@ -14,7 +14,7 @@ DEMO := build/demo.mp4
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test format format-check lint types check wheel clean
+.PHONY: help demo test bench format format-check lint types check wheel clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,6 +26,11 @@ demo: $(RUNTIME)  ## Predict on the example clip, and say where the video lies
 
 test: $(DEVELOPMENT)  ## Run the tests
 	$(PY) -m pytest $(PYTEST_FLAGS)
+
+bench: $(DEVELOPMENT)  ## Measure how fast things are, and write benchmarks/results
+	@for script in benchmarks/*.py; do \
+		case $$script in */harness.py) ;; *) $(PY) $$script || exit 1 ;; esac; \
+	done
 
 format: $(DEVELOPMENT)  ## Bring the code into its form
 	$(PY) -m ruff format .

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from saliency_cli.metrics.auc import SHUFFLED_PROTOCOL, auc_judd, auc_shuffled
-from saliency_cli.metrics.baselines import center_gaussian, observers_baseline, other_fixations, split_observers
+from saliency_cli.metrics.baselines import center_gaussian, observers_baseline, split_observers
 from saliency_cli.metrics.gaze import (
     SIGMA_STILL,
     SIGMA_VIDEO,
@@ -25,6 +25,7 @@ from saliency_cli.metrics.gaze import (
 from saliency_cli.metrics.maps import match_size
 from saliency_cli.metrics.saliency import cc, information_gain, kl, nss, sim
 from saliency_cli.metrics.split import VALIDATION_VIDEOS, is_validation
+from saliency_cli.metrics.stacks import score_stack
 from saliency_cli.metrics.summary import (
     DEFAULT_METRICS,
     LABELS,
@@ -35,7 +36,9 @@ from saliency_cli.metrics.summary import (
     mean_over_frames,
     mean_over_videos,
     score_map,
+    score_truth,
     skipped_frames,
+    undefined_scores,
 )
 
 __all__ = [
@@ -68,9 +71,11 @@ __all__ = [
     "mean_over_videos",
     "nss",
     "observers_baseline",
-    "other_fixations",
     "score_map",
+    "score_stack",
+    "score_truth",
     "sim",
     "skipped_frames",
     "split_observers",
+    "undefined_scores",
 ]

@@ -48,9 +48,13 @@ def auc_judd(
     if count in (0, pixels) or (is_constant(values) and not jitter):
         return float("nan")
     if jitter:
-        values = values + JITTER * np.random.default_rng(seed).random(values.shape)
+        noise = np.random.default_rng(seed).random(values.shape)
+        noise *= JITTER
+        values = np.add(values, noise, out=noise)
     thresholds = np.sort(values[fixated])[::-1]
-    above = pixels - np.searchsorted(np.sort(values, axis=None), thresholds, side="left")
+    high = values[values >= thresholds[-1]]  # what lies below every threshold need not be sorted
+    high.sort()
+    above = high.size - np.searchsorted(high, thresholds, side="left")
     found = np.arange(1, count + 1)
     return float(_area(false=(above - found) / (pixels - count), true=found / count))
 

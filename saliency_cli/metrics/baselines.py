@@ -1,4 +1,4 @@
-"""What to stand beside every score: a centre Gaussian, observers who predict each other, and other stimuli's gaze."""
+"""What to stand beside every score: a centre Gaussian, and observers who predict each other."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from numpy.typing import NDArray
 from saliency_cli.metrics.gaze import (
     SIGMA_VIDEO,
     Fixations,
-    GazeTable,
-    Item,
     active,
     density_map,
     fixation_counts,
-    fixation_map,
 )
-from saliency_cli.metrics.split import same_content
 
-__all__ = ["CENTRE_SIGMA", "center_gaussian", "observers_baseline", "other_fixations", "split_observers"]
+__all__ = ["CENTRE_SIGMA", "center_gaussian", "observers_baseline", "split_observers"]
 
 # A share of the width across and of the height down: of the widths and shapes tried, 0.2 with the picture's own
 # proportions comes closest to the centre scores of the gaze data's trial (within 0.06 NSS on every video once the first
@@ -72,19 +68,3 @@ def observers_baseline(
     blur = height * SIGMA_VIDEO if sigma is None else sigma
     maps = ((time, density_map(fixation_counts(active(first, time), height, width), blur)) for time in times)
     return maps, second
-
-
-def other_fixations(
-    table: GazeTable, item: Item, *, height: int, width: int, stimuli: int = 10, seed: int = 0
-) -> NDArray[np.bool_]:
-    """The negatives of s-AUC for ``item``: all pixels fixated, at any time, in other stimuli of its dataset.
-
-    ``stimuli`` of them are drawn at random from ``seed``, or all there are if fewer; what shows the same content as
-    ``item`` is none of them. Returns (height, width), scaled by fractions of width and height.
-    """
-    pool = [other for other in table.items(item.dataset) if not same_content(item, other)]
-    chosen = np.random.default_rng(seed).permutation(len(pool))[:stimuli]
-    union = np.zeros((height, width), np.bool_)
-    for index in chosen:
-        union |= fixation_map(table.fixations(pool[index].dataset, pool[index].name).points, height, width)
-    return union

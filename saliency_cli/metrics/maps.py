@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_locations", "as_map", "check_same_size", "is_constant", "match_size", "min_max"]
+__all__ = ["MapRows", "as_locations", "as_map", "check_same_size", "dots", "is_constant", "match_size"]
 
 
 def as_map(values: NDArray[Any], name: str = "prediction") -> NDArray[np.float64]:
@@ -39,11 +40,64 @@ def is_constant(values: NDArray[Any]) -> bool:
     return bool(values.min() == values.max())
 
 
-def min_max(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``values`` scaled to [0, 1]; they must not be constant."""
-    low, high = values.min(), values.max()
-    result: NDArray[np.float64] = (values - low) / (high - low)
-    return result
+class MapRows:
+    """Maps of one size, a row each, with what several metrics want to know of them: computed when first asked for.
+
+    Every metric is written once, for rows; a single map is one row. At video size a fresh array costs more than the
+    arithmetic that fills it: with ``scratch``, a dictionary, the arrays of the rows before are used again, and those
+    rows must not be asked any more. All arrays are float64 unless said otherwise; they are not to be changed.
+    """
+
+    def __init__(self, values: NDArray[np.float64], scratch: dict[str, NDArray[np.float64]] | None = None) -> None:
+        self.values = values  # (N, pixels)
+        self._scratch = {} if scratch is None else scratch
+
+    def room(self, name: str) -> NDArray[np.float64]:
+        """An array to write ``name`` into: (N, pixels), of any content."""
+        kept = self._scratch.get(name)
+        if kept is None or kept.shape[1:] != self.values.shape[1:] or len(kept) < len(self.values):
+            kept = self._scratch[name] = np.empty_like(self.values, order="C")
+        return kept[: len(self.values)]
+
+    @cached_property
+    def low(self) -> NDArray[np.float64]:
+        """The least value of each map: (N, 1)."""
+        return np.asarray(self.values.min(axis=1, keepdims=True))
+
+    @cached_property
+    def high(self) -> NDArray[np.float64]:
+        """The greatest value of each map: (N, 1)."""
+        return np.asarray(self.values.max(axis=1, keepdims=True))
+
+    @cached_property
+    def constant(self) -> NDArray[np.bool_]:
+        """Which maps have one value everywhere: (N,), bool. See :func:`is_constant`."""
+        return np.asarray(self.low == self.high)[:, 0]
+
+    @cached_property
+    def centred(self) -> NDArray[np.float64]:
+        """Each map without its mean: (N, pixels)."""
+        means = self.values.mean(axis=1, keepdims=True)
+        return np.asarray(np.subtract(self.values, means, out=self.room("centred")))
+
+    @cached_property
+    def squares(self) -> NDArray[np.float64]:
+        """The sum of squares of the centred maps: (N,)."""
+        return dots(self.centred, self.centred)
+
+    @cached_property
+    def scaled(self) -> NDArray[np.float64]:
+        """Each map min–max scaled, then of sum 1: (N, pixels); zeros for a constant one."""
+        result = np.subtract(self.values, self.low, out=self.room("scaled"))
+        result /= np.where(self.constant[:, None], 1, self.high - self.low)
+        total = result.sum(axis=1, keepdims=True)
+        result /= np.where(total > 0, total, 1)
+        return result
+
+
+def dots(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The scalar product of each row (N, pixels) of one with that of the other: (N,)."""
+    return np.array([np.vdot(a, b) for a, b in zip(left, right, strict=True)])
 
 
 def match_size(prediction: NDArray[Any], height: int, width: int) -> NDArray[np.float64]:

@@ -5,6 +5,8 @@ Benchmark. Throughout, P is the prediction, G the density of fixations, F the se
 pixels, and eps 2.22e-16. Maps are (H, W) of any real type and of one size (see :func:`match_size`); computation is in
 float64. A score that is not defined is NaN: the caller counts and skips it. Maps of other shapes, of different sizes
 or with values that are not finite raise ValueError.
+
+Each score is written for rows, (N, pixels) with (N,) scores; its other form checks one map and is a stack of one.
 """
 
 from __future__ import annotations
@@ -14,9 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saliency_cli.metrics.maps import as_locations, as_map, check_same_size, is_constant, min_max
+from saliency_cli.metrics.maps import MapRows, as_locations, as_map, check_same_size, dots
 
-__all__ = ["cc", "information_gain", "kl", "nss", "sim"]
+__all__ = [
+    "cc",
+    "cc_rows",
+    "information_gain",
+    "information_gain_rows",
+    "kl",
+    "kl_rows",
+    "nss",
+    "nss_rows",
+    "sim",
+    "sim_rows",
+]
 
 EPS = float(np.finfo(np.float64).eps)  # 2.22e-16, MATLAB's eps
 
@@ -29,9 +42,14 @@ def nss(prediction: NDArray[Any], fixations: NDArray[Any]) -> float:
     """
     values, fixated = as_map(prediction), as_locations(fixations)
     check_same_size(values, fixated, "fixations")
-    if not fixated.any() or is_constant(values):
-        return float("nan")
-    return float((values[fixated].mean() - values.mean()) / values.std(ddof=1))
+    return float(nss_rows(_row(values), fixated.reshape(1, -1))[0])
+
+
+def nss_rows(maps: MapRows, fixated: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """:func:`nss` of each map; ``fixated``: (N, pixels)."""
+    at = _means_at(maps.centred, fixated)  # NaN without a fixation
+    deviation = np.sqrt(maps.squares / max(maps.values.shape[1] - 1, 1))
+    return np.asarray(np.divide(at, deviation, out=np.full_like(at, np.nan), where=~maps.constant))
 
 
 def cc(prediction: NDArray[Any], density: NDArray[Any]) -> float:
@@ -41,10 +59,15 @@ def cc(prediction: NDArray[Any], density: NDArray[Any]) -> float:
     """
     values, truth = as_map(prediction), as_map(density, "density")
     check_same_size(values, truth, "density")
-    if is_constant(values) or is_constant(truth):
-        return float("nan")
-    values, truth = values - values.mean(), truth - truth.mean()
-    return float(np.vdot(values, truth) / np.sqrt(np.vdot(values, values) * np.vdot(truth, truth)))
+    return float(cc_rows(_row(values), _row(truth))[0])
+
+
+def cc_rows(maps: MapRows, truth: MapRows) -> NDArray[np.float64]:
+    """:func:`cc` of each map with its density."""
+    defined = ~(maps.constant | truth.constant)
+    norm = np.sqrt(maps.squares * truth.squares)
+    products = dots(maps.centred, truth.centred)
+    return np.asarray(np.divide(products, norm, out=np.full_like(norm, np.nan), where=defined))
 
 
 def sim(prediction: NDArray[Any], density: NDArray[Any]) -> float:
@@ -55,12 +78,14 @@ def sim(prediction: NDArray[Any], density: NDArray[Any]) -> float:
     """
     values, truth = as_map(prediction), as_map(density, "density")
     check_same_size(values, truth, "density")
-    if is_constant(truth):
-        return float("nan")
-    if is_constant(values):
-        return float("nan") if values.any() else 0.0
-    values, truth = min_max(values), min_max(truth)
-    return float(np.minimum(values / values.sum(), truth / truth.sum()).sum())
+    return float(sim_rows(_row(values), _row(truth))[0])
+
+
+def sim_rows(maps: MapRows, truth: MapRows) -> NDArray[np.float64]:
+    """:func:`sim` of each map with its density."""
+    both = np.minimum(maps.scaled, truth.scaled, out=maps.room("work")).sum(axis=1)
+    undefined = truth.constant | (maps.constant & (maps.low[:, 0] != 0))
+    return np.where(undefined, np.nan, both)
 
 
 def kl(prediction: NDArray[Any], density: NDArray[Any]) -> float:
@@ -72,16 +97,19 @@ def kl(prediction: NDArray[Any], density: NDArray[Any]) -> float:
     """
     values, truth = as_map(prediction), as_map(density, "density")
     check_same_size(values, truth, "density")
-    if values.min() < 0 or truth.min() < 0:
+    return float(kl_rows(_row(values), _row(truth))[0])
+
+
+def kl_rows(maps: MapRows, truth: MapRows) -> NDArray[np.float64]:
+    """:func:`kl` of each map from its density."""
+    if maps.low.min() < 0 or truth.low.min() < 0:
         raise ValueError("KL compares distributions: maps must not hold negative values")
-    if not truth.any():
-        return float("nan")
-    if values.any():
-        values = values / values.sum()
-    truth = truth / truth.sum()
-    inside = truth > 0  # elsewhere the terms are 0
-    truth, values = truth[inside], values[inside]
-    return float(np.vdot(truth, np.log(EPS + truth / (values + EPS))))
+    share, ratio = _of_sum_one(truth), _of_sum_one(maps)
+    ratio += EPS
+    np.divide(share, ratio, out=ratio)
+    ratio += EPS
+    each = dots(share, np.log(ratio, out=ratio))  # terms outside the density are 0 · ln(eps) = 0
+    return np.where(truth.high[:, 0] > 0, each, np.nan)
 
 
 def information_gain(prediction: NDArray[Any], fixations: NDArray[Any], baseline: NDArray[Any]) -> float:
@@ -94,8 +122,30 @@ def information_gain(prediction: NDArray[Any], fixations: NDArray[Any], baseline
     values, fixated, base = as_map(prediction), as_locations(fixations), as_map(baseline, "baseline")
     check_same_size(values, fixated, "fixations")
     check_same_size(values, base, "baseline")
-    if not fixated.any() or is_constant(values) or is_constant(base):
-        return float("nan")
-    values, base = min_max(values), min_max(base)
-    at_values, at_base = values[fixated] / values.sum(), base[fixated] / base.sum()
-    return float(np.mean(np.log2(EPS + at_values) - np.log2(EPS + at_base)))
+    return float(information_gain_rows(_row(values), fixated.reshape(1, -1), _row(base))[0])
+
+
+def information_gain_rows(maps: MapRows, fixated: NDArray[np.bool_], baselines: MapRows) -> NDArray[np.float64]:
+    """:func:`information_gain` of each map over its baseline, or over the only one; ``fixated``: (N, pixels)."""
+    scaled = np.broadcast_to(baselines.scaled, maps.values.shape)
+    gains = [
+        np.mean(np.log2(EPS + ours[where]) - np.log2(EPS + base[where])) if where.any() else np.nan
+        for ours, base, where in zip(maps.scaled, scaled, fixated, strict=True)
+    ]
+    return np.where(maps.constant | baselines.constant, np.nan, gains)
+
+
+def _row(values: NDArray[np.float64]) -> MapRows:
+    return MapRows(values.reshape(1, -1))
+
+
+def _means_at(values: NDArray[np.float64], fixated: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The mean of each row at its fixated pixels: (N,); NaN where there are none."""
+    rows = zip(values, fixated, strict=True)
+    return np.array([row[where].mean() if where.any() else np.nan for row, where in rows])
+
+
+def _of_sum_one(maps: MapRows) -> NDArray[np.float64]:
+    """Each row divided by its sum; one that is zero everywhere stays so."""
+    total = maps.values.sum(axis=1, keepdims=True)
+    return np.divide(maps.values, np.where(total > 0, total, 1), out=maps.room("work"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ __all__ = [
     "mean_over_frames",
     "mean_over_videos",
     "score_map",
+    "score_truth",
     "skipped_frames",
+    "undefined_scores",
 ]
 
 MetricName = Literal["nss", "cc", "sim", "auc_judd", "auc_shuffled", "kl", "information_gain"]
-SkipReason = Literal["no fixation", "constant map"]
+SkipReason = Literal["no fixation", "constant map", "not annotated", "no prediction"]
 
 DEFAULT_METRICS: tuple[MetricName, ...] = ("nss", "cc", "sim", "auc_judd", "kl")  # what needs no other stimulus
 
@@ -48,7 +51,10 @@ LABELS: Mapping[MetricName, str] = {
 
 @dataclass(frozen=True, slots=True)
 class FrameScores:
-    """The scores of one frame, or the reason why it has none. ``fixations`` counts those that fell on the frame."""
+    """The scores of one frame, or the reason why it has none. ``fixations`` counts those that fell on the frame.
+
+    A score that is not defined on this frame is NaN.
+    """
 
     index: int
     seconds: float
@@ -71,7 +77,7 @@ class VideoScores:
 
     @property
     def means(self) -> dict[MetricName, float]:
-        """The mean over the frames that were not skipped; empty if all were."""
+        """The mean over the frames that were not skipped; empty if all were. Scores not defined count nowhere."""
         return _means([frame.scores for frame in self.frames if frame.skipped is None])
 
 
@@ -99,17 +105,54 @@ def score_map(
     are not defined. Raises UsageError for a metric that does not exist or lacks what it needs, and ValueError for
     maps that are not maps.
     """
+    return score_truth(
+        prediction,
+        fixation_counts(points, height, width),
+        None,
+        sigma=sigma,
+        metrics=metrics,
+        other=other,
+        baseline=baseline,
+        seed=seed,
+        index=index,
+        seconds=seconds,
+    )
+
+
+def score_truth(
+    prediction: NDArray[Any],
+    counts: NDArray[Any],
+    density: NDArray[Any] | None,
+    *,
+    sigma: float | None = None,
+    metrics: Sequence[MetricName] = DEFAULT_METRICS,
+    other: NDArray[Any] | None = None,
+    baseline: NDArray[Any] | None = None,
+    seed: int = 0,
+    index: int = 0,
+    seconds: float = 0.0,
+) -> FrameScores:
+    """Score one map against what was recorded: ``counts`` (H, W) of fixations, and their ``density`` (H, W).
+
+    ``prediction``: (h, w) of any size and real type, resized to H x W. Without a density, ``counts`` are blurred with
+    ``sigma`` pixels. Otherwise as :func:`score_map`, whose values these are.
+
+    Raises UsageError for a metric that does not exist or lacks what it needs, and ValueError for maps that are not
+    maps, or if neither density nor sigma is given though a metric needs it.
+    """
     _check_metrics(metrics, other, baseline)
-    counts = fixation_counts(points, height, width)
     total = int(counts.sum())
-    values = match_size(prediction, height, width)
+    values = match_size(prediction, *counts.shape)
     if total == 0:
         return FrameScores(index, seconds, 0, {}, "no fixation")
     if is_constant(values):
         return FrameScores(index, seconds, total, {}, "constant map")
     # No score depends on the scale but AUC-J, whose jitter of 1e-7 would swamp a map of probabilities of sum 1.
     values = values / np.abs(values).max()
-    density = density_map(counts, sigma) if {"cc", "sim", "kl"} & set(metrics) else None
+    if density is None and {"cc", "sim", "kl"} & set(metrics):
+        if sigma is None:
+            raise ValueError("cc, sim and kl need a density, or the sigma that makes one")
+        density = density_map(counts, sigma)
     scores: dict[MetricName, float] = {}
     for metric in metrics:
         if metric == "nss":
@@ -181,10 +224,20 @@ def skipped_frames(videos: Iterable[VideoScores]) -> Counter[str]:
     return sum((video.skipped for video in videos), Counter())
 
 
+def undefined_scores(videos: Iterable[VideoScores]) -> Counter[MetricName]:
+    """How many frames that were scored have no value of a metric, as CC has none where the density is constant."""
+    rows = [frame.scores for video in videos for frame in video.frames]
+    return Counter(metric for row in rows for metric, value in row.items() if math.isnan(value))
+
+
 def _means(rows: Sequence[Mapping[MetricName, float]]) -> dict[MetricName, float]:
-    if not rows:
-        return {}
-    return {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
+    """Of the values that are defined; NaN where none is."""
+    means: dict[MetricName, float] = {}
+    for metric in rows[0] if rows else ():
+        values = np.array([row[metric] for row in rows])
+        defined = values[~np.isnan(values)]
+        means[metric] = float(defined.mean()) if defined.size else math.nan
+    return means
 
 
 def _check_metrics(metrics: Sequence[MetricName], other: NDArray[Any] | None, baseline: NDArray[Any] | None) -> None:

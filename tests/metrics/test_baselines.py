@@ -1,4 +1,4 @@
-"""The centre Gaussian, observers who predict each other, and the negatives of s-AUC."""
+"""The centre Gaussian, and observers who predict each other."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from saliency_cli.metrics import (
     fixation_map,
     nss,
     observers_baseline,
-    other_fixations,
     split_observers,
 )
-from saliency_cli.metrics.gaze import Item
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "gaze"
 
@@ -80,34 +78,6 @@ def test_observers_predict_each_other() -> None:
     assert video.skipped == {"no fixation": 1}
     assert video.means["nss"] > 3
     assert video.means["cc"] > 0.8
-
-
-def table_of(names: list[str]) -> GazeTable:
-    """Videos of hevc on each of which one pixel of ten is fixated: the n-th item's in column n."""
-    items = tuple(Item("hevc", name, "video", 10, 10, 25.0, 9, place) for place, name in enumerate(names))
-    fixations = {
-        ("hevc", name): Fixations(
-            np.array(["1"]), np.array([0.0]), np.array([9.0]), np.array([[(place + 0.5) / len(names), 0.5]])
-        )
-        for place, name in enumerate(names)
-    }
-    return GazeTable(Path("gaze"), items, fixations)
-
-
-def test_other_fixations_leave_out_the_item_and_its_twin() -> None:
-    table = table_of(["RaceHorsesC", "RaceHorsesD", "Yan", "Simo"])
-    columns = other_fixations(table, table.item("hevc", "RaceHorsesC"), height=1, width=4)
-    np.testing.assert_array_equal(columns, [[0, 0, 1, 1]])
-
-
-def test_other_fixations_are_those_of_ten_stimuli() -> None:
-    table = table_of([f"v{number}" for number in range(30)])
-    item = table.item("hevc", "v3")
-    drawn = [other_fixations(table, item, height=1, width=30, seed=seed) for seed in range(4)]
-    assert [int(columns.sum()) for columns in drawn] == [10] * 4
-    assert not any(columns[0, 3] for columns in drawn)
-    assert (drawn[0] != drawn[1]).any()
-    np.testing.assert_array_equal(drawn[2], other_fixations(table, item, height=1, width=30, seed=2))
 
 
 def test_centre_scores_of_the_shared_trial() -> None:

@@ -121,3 +121,10 @@ def test_match_size_is_bilinear() -> None:
     assert match_size(np.zeros((3, 5), np.uint8), 7, 4).shape == (7, 4)
     with pytest.raises(ValueError, match="cannot resize"):
         match_size(same, 0, 4)
+
+
+def test_a_map_of_one_pixel_is_constant() -> None:
+    one = np.ones((1, 1))
+    assert all(math.isnan(score(one, one)) for score in (nss, cc, sim))
+    assert math.isnan(information_gain(one, one, one))
+    assert kl(one, one) == pytest.approx(0, abs=1e-12)

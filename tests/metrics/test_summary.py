@@ -27,7 +27,9 @@ from saliency_cli.metrics import (
     mean_over_videos,
     nss,
     score_map,
+    score_truth,
     skipped_frames,
+    undefined_scores,
 )
 
 EVERYTHING: tuple[MetricName, ...] = get_args(MetricName)
@@ -99,6 +101,36 @@ def test_probabilities_are_not_lost_in_the_jitter() -> None:
     row = score_map(small, points, height=H, width=W, sigma=2, metrics=("auc_judd",))
     expected = auc_judd(logits, fixation_counts(points, H, W), jitter=False)
     assert row.scores["auc_judd"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_counts_and_density_score_as_points_do() -> None:
+    prediction, points = np.random.default_rng(6).random((20, 30)), np.random.default_rng(7).random((9, 2))
+    other = np.random.default_rng(1).random((H, W)) < 0.05
+    more = {"metrics": EVERYTHING, "other": other, "baseline": center_gaussian(H, W), "seed": 3, "index": 4}
+    expected = score_map(prediction, points, height=H, width=W, sigma=2, **more)  # type: ignore[arg-type]
+    counts = fixation_counts(points, H, W)
+    for density, sigma in ((density_map(counts, 2), None), (None, 2)):
+        assert score_truth(prediction, counts, density, sigma=sigma, **more) == expected  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="need a density"):
+        score_truth(prediction, counts, None, metrics=("cc",))
+    assert score_truth(prediction, np.zeros((H, W)), np.zeros((H, W))).skipped == "no fixation"
+
+
+def test_a_score_that_is_not_defined_counts_nowhere() -> None:
+    """A truth whose density is empty has no CC, though somebody looked: the other frames' mean stands."""
+    counts = fixation_counts(gaze().points[:2], H, W)
+    prediction = np.random.default_rng(0).random((H, W))
+    rows = [
+        score_truth(prediction, counts, density, metrics=("nss", "cc"), index=index)
+        for index, density in enumerate((density_map(counts, 3), np.zeros((H, W))))
+    ]
+    video = VideoScores("clip", tuple(rows))
+    assert np.isnan(rows[1].scores["cc"])
+    assert video.means["cc"] == rows[0].scores["cc"]
+    assert video.means["nss"] == rows[0].scores["nss"]
+    assert mean_over_frames([video])["cc"] == mean_over_videos([video])["cc"] == rows[0].scores["cc"]
+    assert undefined_scores([video, video]) == {"cc": 2}
+    assert np.isnan(VideoScores("clip", (rows[1],)).means["cc"])
 
 
 def test_maps_are_taken_one_at_a_time() -> None:
