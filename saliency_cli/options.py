@@ -8,10 +8,11 @@ from typing import Literal, get_args
 
 from saliency_cli.errors import UsageError
 
-__all__ = ["Colormap", "Decoder", "Form", "Model", "Normalize", "Precision", "PredictOptions", "Product"]
+__all__ = ["Colormap", "Decoder", "Form", "Layout", "Model", "Normalize", "Precision", "PredictOptions", "Product"]
 
 Product = Literal["overlay", "heatmap", "side-by-side", "maps", "arrays", "stats"]
 Form = Literal["auto", "video", "png"]
+Layout = Literal["vsal", "dhf1k"]
 Normalize = Literal["frame", "video", "none"]
 Model = Literal["tsfp", "tased"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -27,6 +28,8 @@ class PredictOptions:
         write: the products wanted, in the order in which they are reported.
         output: a file for one product, a folder for several, ``-`` for stdout; None writes into the current folder.
         form: whether pictures become a video or numbered PNG files; ``auto`` makes a video, and PNG files of maps.
+        layout: how maps' PNG files are named: ``vsal``, ``clip.maps/000001.png``, or ``dhf1k``, as the DHF1K benchmark
+            takes submissions, ``0701/0001.png`` in the folder ``output`` (see ``outputs.product_name``).
         bits: of the maps' PNG files, 8 or 16.
         model, weights: the architecture, and the name or path of its weights (None: the architecture's default).
         audio: use the sound, with a network that has a branch for it.
@@ -42,6 +45,7 @@ class PredictOptions:
     write: tuple[Product, ...] = ("overlay",)
     output: str | None = None
     form: Form = "auto"
+    layout: Layout = "vsal"
     bits: int = 8
     model: Model = "tsfp"
     weights: str | None = None
@@ -65,6 +69,7 @@ class PredictOptions:
         for product in self.write:
             _one_of("--write", product, Product)
         _one_of("--format", self.form, Form)
+        _one_of("--layout", self.layout, Layout)
         _one_of("--model", self.model, Model)
         _one_of("--normalize", self.normalize, Normalize)
         _one_of("--precision", self.precision, Precision)
@@ -96,6 +101,20 @@ class PredictOptions:
             )
         if self.raw and self.normalize != "frame":
             raise UsageError("--raw leaves the maps as the network gave them; leave out --normalize.")
+        if self.layout == "dhf1k":
+            self._check_submission()
+
+    def _check_submission(self) -> None:
+        """Refuse what the DHF1K benchmark would: it takes an 8-bit map of each frame and nothing else."""
+        if self.write != ("maps",):
+            raise UsageError("--layout dhf1k is a form of maps alone; use it with --write maps.")
+        if self.form == "video" or self.bits != 8:
+            flag = "--format video" if self.form == "video" else f"--bits {self.bits}"
+            raise UsageError(f"--layout dhf1k is made of 8-bit PNG files; leave out {flag}.")
+        if self.raw:
+            raise UsageError("--layout dhf1k has maps of the video's size, and --raw the network's; leave out --raw.")
+        if self.start is not None or self.end is not None:
+            raise UsageError("--layout dhf1k has a map of every frame; leave out --start and --end.")
 
 
 def _one_of(flag: str, value: str, allowed: object) -> None:

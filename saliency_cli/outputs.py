@@ -12,14 +12,15 @@ from typing import Literal
 
 from saliency_cli.errors import UsageError, WriteError
 from saliency_cli.media import ARRAY_FORMATS, FRAME_FILES, IMAGE_FORMATS, VIDEO_FORMATS, sidecar_path
-from saliency_cli.options import Form, PredictOptions, Product
+from saliency_cli.options import Form, Layout, PredictOptions, Product
 from saliency_cli.types import SourceKind
 
-__all__ = ["STDOUT", "Output", "Storage", "no_folders_left", "plan_outputs"]
+__all__ = ["STDOUT", "Output", "Storage", "no_folders_left", "plan_outputs", "product_name"]
 
 Storage = Literal["video", "png", "image", "arrays", "stats"]
 
 STDOUT = "-"
+SUBMISSION_DIGITS = 4  # of a video's number in the DHF1K layout
 VIDEO_SUFFIXES = tuple(VIDEO_FORMATS)
 STATS_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PICTURES: tuple[Product, ...] = ("overlay", "heatmap", "side-by-side", "maps")
@@ -48,7 +49,7 @@ def plan_outputs(
         UsageError: the output's name does not fit the product, or would replace an input.
         WriteError: something is there already and may not be replaced.
     """
-    name = source.stem if kind != "frames" else source.resolve().name
+    name = product_name(source, frames=kind == "frames", layout=options.layout)
     goal, alone = options.output, not others
     if goal == "":
         raise UsageError("-o: the name is empty; give a file, a folder, or . for this one.")
@@ -57,7 +58,8 @@ def plan_outputs(
         if options.write != ("stats",) or not alone:
             raise UsageError("-o -: only the statistics of one input can go to stdout; use --write stats.")
         return (Output("stats", "stats", None),)
-    if goal is not None and alone and len(options.write) == 1:
+    submission = options.layout == "dhf1k"
+    if goal is not None and alone and len(options.write) == 1 and not submission:
         product = options.write[0]
         storage = _storage_by_suffix(Path(goal), product, kind, options.form)
         if storage is not None:
@@ -67,11 +69,31 @@ def plan_outputs(
     if folder.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_FORMATS, *ARRAY_FORMATS, *STATS_SUFFIXES):
         if folder.is_dir():
             raise WriteError(f"{folder} is a folder with the name of a file; move it away or give another -o.")
-        raise UsageError(f"-o {goal}: several products or inputs need a folder, and this is the name of a file.")
+        what = "--layout dhf1k needs" if submission else "several products or inputs need"
+        raise UsageError(f"-o {goal}: {what} a folder, and this is the name of a file.")
     if folder.exists() and not folder.is_dir():
         raise WriteError(f"{folder} is a file, and a folder is needed for the products; give another -o.")
+    if submission:
+        return _checked((Output("maps", "png", folder / name),), inputs, options)
     planned = tuple(_named(folder, name, product, kind, options.form) for product in options.write)
     return _checked(planned, inputs, options)
+
+
+def product_name(source: Path, *, frames: bool, layout: Layout) -> str:
+    """What the products of ``source``, a folder of frames or a file, are called after.
+
+    A submission to the DHF1K benchmark is ``method/videoname/framename.png``, with the names that the data set's own
+    script ``generate_frame.m`` gives to frames (README of wenguanwang/DHF1K, "Results submission"; a port of the script
+    stands in its issue 19). They are those of the annotations, ``annotation/0601/maps/0001.png``: the video's number
+    in four digits, though the file is called ``601.AVI``, and the frame's, from 1, in four. Frames of video 701 lie
+    in ``0701/images`` then. A name that is no number stays as it is.
+    """
+    if not frames:
+        name = source.stem
+    else:
+        folder = source.resolve()
+        name = folder.parent.name if layout == "dhf1k" and folder.name == "images" else folder.name
+    return name.zfill(SUBMISSION_DIGITS) if layout == "dhf1k" and re.fullmatch(r"[0-9]+", name) else name
 
 
 @contextmanager

@@ -50,7 +50,8 @@ def open_sink(output: Output, info: VideoInfo, options: PredictOptions) -> Itera
         return
     picture, needs_pixels = _renderer(output, info, options)
     if output.storage == "png":
-        with PngWriter(output.path) as pngs:
+        digits = {"vsal": 6, "dhf1k": 4}[options.layout]
+        with PngWriter(output.path, digits=digits) as pngs:
             yield Sink(lambda frame, saliency: pngs.write(picture(frame, saliency), frame.index), pngs, needs_pixels)
     elif output.storage == "image":
         with ImageWriter(output.path) as image:

@@ -36,6 +36,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"rate": 0.0}, "--fps 0.0"),
     ({"rate": float("nan")}, "--fps nan"),
     ({"threads": 0}, "--threads 0"),
+    ({"layout": "dhf2k"}, "--layout dhf2k: must be one of vsal, dhf1k"),
+    ({"layout": "dhf1k"}, "a form of maps alone; use it with --write maps"),
+    ({"layout": "dhf1k", "write": ("maps", "stats")}, "a form of maps alone"),
+    ({"layout": "dhf1k", "write": ("maps",), "form": "video"}, "leave out --format video"),
+    ({"layout": "dhf1k", "write": ("maps",), "bits": 16}, "leave out --bits 16"),
+    ({"layout": "dhf1k", "write": ("maps",), "raw": True}, "leave out --raw"),
+    ({"layout": "dhf1k", "write": ("maps",), "start": 1.0}, "leave out --start and --end"),
+    ({"layout": "dhf1k", "write": ("maps",), "end": 1.0}, "leave out --start and --end"),
     ({"raw": True}, "which make no overlay"),
     ({"raw": True, "write": ("maps", "side-by-side")}, "which make no side-by-side"),
     ({"raw": True, "write": ("arrays",), "normalize": "video"}, "leave out --normalize"),
@@ -51,6 +59,7 @@ def test_a_wrong_value_is_named_and_the_right_ones_listed(wrong: dict[str, Any],
 
 def test_values_at_the_edges_are_right() -> None:
     PredictOptions(opacity=0, crf=0, start=0, end=0.001, rate=1000, threads=1, bits=16)
+    PredictOptions(layout="dhf1k", write=("maps",), form="png", normalize="video", rate=25)
     PredictOptions(opacity=1, crf=51, write=("maps", "arrays", "stats"), raw=True)
 
 

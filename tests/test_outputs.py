@@ -85,6 +85,32 @@ def test_several_products_go_into_a_folder_in_the_order_asked_for() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("source", "kind", "output", "name"),
+    [
+        ("video/701.AVI", "video", "method", "method/0701"),
+        ("video/1000.AVI", "video", "method", "method/1000"),
+        ("video/0042.mp4", "video", "method", "method/0042"),
+        ("video/701.AVI", "video", None, "0701"),
+        ("annotation/0701/images", "frames", "method", "method/0701"),
+        ("annotation/0701/images/", "frames", "method", "method/0701"),
+        ("frames/701", "frames", "method", "method/0701"),
+        ("7.png", "image", "method", "method/0007"),
+        ("walk.avi", "video", "method", "method/walk"),
+    ],
+)
+def test_maps_in_the_layout_of_dhf1k_lie_in_a_folder_of_the_video_s_number(
+    source: str, kind: SourceKind, output: str | None, name: str
+) -> None:
+    assert plan(kind, source=Path(source), write=("maps",), layout="dhf1k", output=output) == [("png", name)]
+
+
+def test_a_submission_is_a_folder() -> None:
+    for output in ("method.mp4", "method.png"):
+        with pytest.raises(UsageError, match="--layout dhf1k needs a folder"):
+            plan(write=("maps",), layout="dhf1k", output=output)
+
+
 def test_the_statistics_can_go_to_stdout() -> None:
     assert plan_outputs(SOURCE, "video", PredictOptions(write=("stats",), output="-")) == (
         Output("stats", "stats", None),

@@ -16,6 +16,7 @@ from saliency_cli.options import (
     Colormap,
     Decoder,
     Form,
+    Layout,
     Model,
     Normalize,
     Precision,
@@ -47,6 +48,13 @@ def predict(
     form: Annotated[
         Form, typer.Option("--format", help="Pictures as video or png; auto: a video, and png files of maps.")
     ] = DEFAULTS.form,
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            help="Names of maps' PNG files: vsal's, or as the DHF1K benchmark takes submissions: "
+            "0701/0001.png from 701.AVI, in the folder -o."
+        ),
+    ] = DEFAULTS.layout,
     bits: Annotated[int, typer.Option(help="Of the PNG files of maps: 8 or 16.")] = DEFAULTS.bits,
     model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
     weights: Annotated[
@@ -90,6 +98,7 @@ def predict(
         write=tuple(cast(Product, name) for name in write or DEFAULTS.write),
         output=output,
         form=form,
+        layout=layout,
         bits=bits,
         model=model,
         weights=weights,
@@ -113,7 +122,7 @@ def predict(
     if len(sources) == 1:
         _predict_one(sources[0], options)
         return
-    _check_names(sources)
+    _check_names(sources, options)
     from saliency_cli.pipeline import load_predictor
 
     predictor = load_predictor(options)
@@ -172,11 +181,13 @@ def _expand(inputs: list[str]) -> list[Path]:
     return sources
 
 
-def _check_names(sources: list[Path]) -> None:
+def _check_names(sources: list[Path], options: PredictOptions) -> None:
     """Products are called after their inputs: two inputs of one name would overwrite each other's."""
+    from saliency_cli.outputs import product_name  # the writers take a second to import
+
     seen: dict[str, Path] = {}
     for source in sources:
-        stem = source.resolve().name if source.is_dir() else source.stem
+        stem = product_name(source, frames=source.is_dir(), layout=options.layout)
         if stem in seen:
             raise UsageError(f"{seen[stem]} and {source} would write to the same names; predict them one by one.")
         seen[stem] = source

@@ -31,7 +31,7 @@ __all__ = [
     "write_errors",
 ]
 
-FRAME_FILES: Final = r"\d{6,}\.png"  # what a folder may hold that a new one replaces
+FRAME_FILES: Final = r"\d{4,}\.png"  # what a folder may hold that a new one replaces
 
 _REASONS: Final = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",

@@ -22,22 +22,27 @@ __all__ = ["IMAGE_FORMATS", "ImageWriter", "PngWriter", "SidecarWriter", "StatsS
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
 
-DIGITS: Final = 6  # of a frame's number, which counts from 1
 IMAGE_FORMATS: Final = (".png", ".jpg", ".jpeg")
 FAST: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # a tenth larger than the default, in a third of the time
 GOOD: Final = (cv2.IMWRITE_JPEG_QUALITY, 95)
 
 
 class PngWriter(Product):
-    """One PNG file a frame in a folder, ``000001.png`` for the first; the folder appears when it is complete."""
+    """One PNG file a frame in a folder, ``000001.png`` for the first; the folder appears when it is complete.
 
-    def __init__(self, path: Path | str) -> None:
+    ``digits``: of a frame's number, at least 4, or an earlier folder would not be known as one (``FRAME_FILES``).
+    """
+
+    def __init__(self, path: Path | str, *, digits: int = 6) -> None:
+        if digits < 4:
+            raise ValueError(f"frames are numbered with 4 digits or more, not {digits}")
+        self._digits = digits
         super().__init__(path, folder=True)
 
     def write(self, pixels: Picture, index: int) -> None:
         """Add frame ``index``, counted from 0: uint8 or uint16, (H, W) gray or (H, W, 3) RGB. Raises WriteError."""
         with write_errors(self.path):
-            (self._replacement.temporary / f"{index + 1:0{DIGITS}d}.png").write_bytes(_encoded(pixels, ".png"))
+            (self._replacement.temporary / f"{index + 1:0{self._digits}d}.png").write_bytes(_encoded(pixels, ".png"))
 
 
 class ImageWriter(Product):

@@ -63,6 +63,36 @@ def test_several_products_are_printed_in_the_order_asked_for(vsal: Any, clip: Pa
     assert {"frame", "seconds", "peak", "centroid", "spread", "entropy", "mean"} == set(lines[0])
 
 
+def test_a_submission_to_dhf1k(vsal: Any, clip: Path, folder: Path) -> None:
+    Path("video").mkdir()
+    clip.rename("video/701.AVI")
+    make_clip(folder / "video" / "702.AVI", frames=3)
+    for _ in range(2):  # the second time it replaces what it wrote
+        result = vsal("predict", "video/*.AVI", "--write", "maps", "--layout", "dhf1k", "-o", "method")
+        assert (result.exit_code, result.stdout) == (0, "method/0701\nmethod/0702\n"), result.stderr
+    assert sorted(path.as_posix() for path in Path("method").rglob("*.png")) == [
+        *(f"method/0701/{number:04d}.png" for number in range(1, 7)),
+        *(f"method/0702/{number:04d}.png" for number in range(1, 4)),
+    ]
+    picture = cv2.imread("method/0701/0001.png", cv2.IMREAD_UNCHANGED)
+    assert picture is not None
+    assert (picture.dtype, picture.shape, int(picture.max()) > 240) == (np.uint8, (48, 64), True)
+    vsal("predict", "video/701.AVI", "--write", "maps", "-o", "plain")
+    np.testing.assert_array_equal(picture, cv2.imread("plain/000001.png", cv2.IMREAD_UNCHANGED))
+    assert json.loads(Path("method/0701.json").read_text())["options"]["layout"] == "dhf1k"
+
+
+def test_the_layout_of_dhf1k_is_for_maps(vsal: Any, clip: Path) -> None:
+    result = vsal("predict", clip, "--layout", "dhf1k")
+    assert result.exit_code == 2
+    assert "--write maps" in result.stderr
+    Path("0701/images").mkdir(parents=True)
+    Path("701.AVI").touch()
+    result = vsal("predict", "701.AVI", "0701/images", "--write", "maps", "--layout", "dhf1k")
+    assert result.exit_code == 2
+    assert "would write to the same names" in result.stderr
+
+
 def test_raw_arrays_are_densities_of_the_network_s_size(vsal: Any, clip: Path) -> None:
     result = vsal("predict", clip, "--write", "arrays", "--raw", "-o", "raw.npz", "--end", "0.1")
     assert (result.exit_code, result.stdout) == (0, "raw.npz\n")

@@ -43,6 +43,16 @@ def test_png_files_are_numbered_from_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(deep, PICTURE[..., 0].astype(np.uint16) * 257)
 
 
+def test_png_files_with_fewer_digits_replace_an_earlier_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        with PngWriter(tmp_path / "0701", digits=4) as writer:
+            writer.write(PICTURE, 0)
+            writer.write(PICTURE, 9_999)
+        assert sorted(path.name for path in (tmp_path / "0701").iterdir()) == ["0001.png", "10000.png"]
+    with pytest.raises(ValueError, match="4 digits or more"):
+        PngWriter(tmp_path / "0702", digits=3)
+
+
 @pytest.mark.parametrize("name", ["übersicht.png", "a.jpg", "b.JPEG"])
 def test_a_single_picture(tmp_path: Path, name: str) -> None:
     smooth = np.full((16, 16, 3), (200, 90, 30), np.uint8)
