@@ -108,10 +108,11 @@ def pull(name: Name, verbose: Verbose = 0, quiet: Quiet = False) -> None:
 @app.command()
 @guarded
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .pt, .pth or .safetensors file.")],
+    source: Annotated[Path, typer.Argument(help="A .pt, .pth, .safetensors or .npy file.")],
     goal: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     model: Annotated[
-        Literal["tased", "tsfp", "s3d"], typer.Option(help="The network; s3d is an encoder to train from.")
+        Literal["tased", "tsfp", "s3d", "soundnet"],
+        typer.Option("--model", "--architecture", help="The network; s3d and soundnet are parts to train from."),
     ] = "tased",
     half: Annotated[bool, typer.Option("--half", help="Store kernels in half precision.")] = False,
 ) -> None:
@@ -119,4 +120,7 @@ def convert(
     from saliency_cli.models.checkpoint import convert as convert_checkpoint
 
     typer.echo(convert_checkpoint(source, goal, model, half=half))
-    say("the file names its network; give it to --weights")
+    if model in ("tased", "tsfp"):
+        say("the file names its network; give it to --weights")
+    else:
+        say(f"the file holds {model}, a part of a network, to start a training from")

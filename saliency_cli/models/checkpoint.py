@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from saliency_cli.errors import WeightsError, WriteError
 from saliency_cli.models.config import Architecture, ModelConfig
+from saliency_cli.models.npy import read_arrays
 
 __all__ = [
     "ENCODER_ONLY",
+    "SOUND_ONLY",
     "Checkpoint",
     "convert",
     "load_s3d_encoder",
@@ -34,7 +36,9 @@ __all__ = [
 ]
 
 TORCH_SUFFIXES = (".pt", ".pth", ".tar")
+ARRAY_SUFFIX = ".npy"
 ENCODER_ONLY = "s3d-encoder"  # "architecture" in the header of a converted S3D checkpoint
+SOUND_ONLY = "soundnet"  # the same, of a converted SoundNet
 
 NAMES_SHOWN = 8  # of each kind, in the message about names that do not fit
 
@@ -51,7 +55,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """The tensors of a ``.safetensors``, ``.pt`` or ``.pth`` file, on the CPU.
+    """The tensors of a ``.safetensors``, ``.pt`` or ``.pth`` file, on the CPU; of a ``.npy`` file see ``read_arrays``.
 
     ``{"state_dict": …}`` is unwrapped, and ``module.`` taken off if every name starts with it.
     Raises ``WeightsError`` if the file is missing, damaged, something else, or a pickle that would run code.
@@ -65,7 +69,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return _read_safetensors(path)
     if path.suffix in TORCH_SUFFIXES:
         return Checkpoint(_plain_state(_read_torch(path), path))
-    allowed = ", ".join((".safetensors", *TORCH_SUFFIXES))
+    if path.suffix == ARRAY_SUFFIX:
+        return Checkpoint({name: torch.from_numpy(array.copy()) for name, array in read_arrays(path).items()})
+    allowed = ", ".join((".safetensors", *TORCH_SUFFIXES, ARRAY_SUFFIX))
     raise WeightsError(f"{path} does not end like a checkpoint: vsal reads {allowed}.")
 
 
@@ -193,7 +199,7 @@ def save_checkpoint(
 def convert(
     source: str | os.PathLike[str],
     goal: str | os.PathLike[str],
-    architecture: Architecture | Literal["s3d"],
+    architecture: Architecture | Literal["s3d", "soundnet"],
     *,
     config: ModelConfig | None = None,
     extra: Mapping[str, str] | None = None,
@@ -202,11 +208,13 @@ def convert(
     """Rewrite a checkpoint as safetensors with a header, once it proved to fit its network.
 
     ``config`` is what the file itself does not say; by default what it says, or the released form of
-    ``architecture``. ``"s3d"`` takes a published S3D checkpoint and writes the encoder alone, for training.
+    ``architecture``. ``"s3d"`` takes a published S3D checkpoint and writes the encoder alone, for training;
+    ``"soundnet"`` a published SoundNet, and writes it up to conv7.
     Raises ``WeightsError`` and ``WriteError``.
     """
     from saliency_cli.models.registry import build, config_of  # the registry stands on this module
     from saliency_cli.models.s3d import S3DEncoder
+    from saliency_cli.models.soundnet import SoundNet, soundnet_state
 
     goal, checkpoint = Path(goal), read_checkpoint(source)
     if goal.suffix != ".safetensors":
@@ -216,6 +224,10 @@ def convert(
         encoder = S3DEncoder()
         load_strictly(encoder, s3d_encoder_state(checkpoint.state), source)
         return _write(goal, encoder.state_dict(), {**extra, "architecture": ENCODER_ONLY}, half=half)
+    if architecture == "soundnet":
+        listener = SoundNet()
+        load_strictly(listener, soundnet_state(checkpoint.state), source)
+        return _write(goal, listener.state_dict(), {**extra, "architecture": SOUND_ONLY}, half=half)
     if config is None:
         config = config_of(checkpoint, architecture, source=str(source))
     module = build(config)

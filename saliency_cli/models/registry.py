@@ -12,7 +12,7 @@ from torch import nn
 
 from saliency_cli.errors import UsageError, WeightsError
 from saliency_cli.models import manifest
-from saliency_cli.models.checkpoint import ENCODER_ONLY, Checkpoint, load_strictly, read_checkpoint
+from saliency_cli.models.checkpoint import ENCODER_ONLY, SOUND_ONLY, Checkpoint, load_strictly, read_checkpoint
 from saliency_cli.models.config import Architecture, ModelConfig
 from saliency_cli.models.tased import TASEDConfig, TASEDNet
 from saliency_cli.models.tsfp import TSFPConfig, TSFPNet
@@ -92,6 +92,10 @@ def config_of(checkpoint: Checkpoint, architecture: Architecture, *, source: str
     if checkpoint.metadata.get("architecture") == ENCODER_ONLY or "base.0.conv_s.weight" in checkpoint.state:
         raise WeightsError(
             f"{source} holds the S3D encoder alone, to start a training from: give the weights of a whole network."
+        )
+    if checkpoint.metadata.get("architecture") == SOUND_ONLY or "batchnorm7.weight" in checkpoint.state:
+        raise WeightsError(
+            f"{source} holds SoundNet alone, a part of TSFP-Net with audio: give the weights of a whole network."
         )
     if "architecture" in checkpoint.metadata:
         config = ModelConfig.from_metadata(checkpoint.metadata, source=source)

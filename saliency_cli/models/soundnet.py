@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from saliency_cli.errors import UsageError
@@ -13,12 +15,40 @@ __all__ = ["SAMPLES", "SOUND_CHANNELS", "SoundNet", "soundnet_state"]
 SAMPLES = 70_560  # 3.2 s at 22,050 Hz: one window of sound, which conv7 turns into three positions
 SOUND_CHANNELS = 1024  # of conv7
 
-CLASSIFIERS = ("conv8_objs.", "conv8_scns.")  # SoundNet's two last layers: objects and scenes, of no use here
+# SoundNet's two last layers, objects and scenes, of no use here: as PyTorch and as TensorFlow name them.
+CLASSIFIERS = ("conv8_objs.", "conv8_scns.", "conv8.", "conv8_2.")
+
+# What TensorFlow's port (sound8.npy) calls what belongs to layer N, and what it is here.
+PORTED = {
+    "weights": "conv{}.weight",
+    "biases": "conv{}.bias",
+    "gamma": "batchnorm{}.weight",
+    "beta": "batchnorm{}.bias",
+    "mean": "batchnorm{}.running_mean",
+    "var": "batchnorm{}.running_var",
+}
 
 
 def soundnet_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published SoundNet's state dict without its two classifiers (conv8), which this network does not have."""
-    return {name: tensor for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
+    """The published SoundNet's state dict without its two classifiers (conv8), which this network does not have.
+
+    ``state`` comes from PyTorch, or from the authors' network as it was ported to TensorFlow, ``sound8.npy``: there,
+    kernels are (time, 1, in, out), and batch norm belongs to its convolution. Names of neither stay as they are.
+    """
+    result = {}
+    for name, tensor in state.items():
+        if name.startswith(CLASSIFIERS):
+            continue
+        ported = re.fullmatch(r"conv(\d)\.(\w+)", name)
+        if ported is None or ported[2] not in PORTED:
+            result[name] = tensor
+            continue
+        if ported[2] == "weights" and tensor.ndim == 4:
+            tensor = tensor.permute(3, 2, 0, 1)  # (out, in, time, 1)
+        elif ported[2] == "var":
+            result[f"batchnorm{ported[1]}.num_batches_tracked"] = torch.tensor(0)  # nobody has counted
+        result[PORTED[ported[2]].format(ported[1])] = tensor.contiguous()
+    return result
 
 
 class SoundNet(nn.Module):

@@ -17,6 +17,7 @@ import torch
 from saliency_cli.models import manifest
 from saliency_cli.models.config import ModelConfig
 from saliency_cli.models.registry import build
+from saliency_cli.models.soundnet import SoundNet
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -117,6 +118,14 @@ def test_convert(vsal: Any, folder: Path) -> None:
     from saliency_cli.models.registry import load_model
 
     assert load_model("tased", weights="w.safetensors").config == ModelConfig.tased()
+
+
+@pytest.mark.parametrize("flag", ["--model", "--architecture"])
+def test_convert_a_part_of_a_network(vsal: Any, folder: Path, flag: str) -> None:
+    torch.save(SoundNet().state_dict(), "w.pt")
+    result = vsal("models", "convert", "w.pt", "w.safetensors", flag, "soundnet")
+    assert (result.exit_code, result.stdout) == (0, "w.safetensors\n")
+    assert "a part of a network" in result.stderr
 
 
 def test_convert_refuses_what_does_not_fit(vsal: Any, folder: Path) -> None:
