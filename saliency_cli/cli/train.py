@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -15,15 +15,32 @@ __all__ = ["train"]
 
 @guarded
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file; see recipes/.")],
-    gaze: Annotated[Path, typer.Option(help="A folder with items.csv, fixations.csv.gz and the stimuli.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A folder for checkpoints and the result.")],
-    encoder: Annotated[
-        Path | None,
-        typer.Option(help="The encoder's ImageNet checkpoint.  [default: that of the extra vsal[train]]"),
+    recipe: Annotated[Path, typer.Argument(help="A TOML file; see recipes/ and docs/training.md.")],
+    gaze: Annotated[Path, typer.Option(help="The folder of a data set with its stimuli.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder for checkpoints, logs and the result.")],
+    layout: Annotated[
+        str, typer.Option(help="auto, gaze, dhf1k, hollywood2, ucf-sports or stavis: how GAZE is laid out.")
+    ] = "auto",
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change the recipe, e.g. model.decoding=multi-level; repeats."),
     ] = None,
-    evaluate: Annotated[bool, typer.Option(help="Score the result on the validation items, for its header.")] = True,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="S3D's checkpoint of Kinetics; for the embedded model its encoder's of ImageNet."),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Weights of a whole network to go on from; of the embedded one's photographs.")
+    ] = None,
+    soundnet: Annotated[str | None, typer.Option(help="SoundNet's weights, for a network with sound.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="A folder for decoded frames.  [default: frames, in the output's]")
+    ] = None,
+    evaluate: Annotated[
+        bool, typer.Option(help="Score the embedded model on the validation items, for its header.")
+    ] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Draw the curves for TensorBoard too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")] = "auto",
     precision: Annotated[
         Precision, typer.Option(help="bf16 is faster where the processor has it.", envvar="VSAL_PRECISION")
@@ -32,11 +49,18 @@ def train(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Train the embedded model's network from a recipe; the result is a safetensors file for --weights."""
-    setup(verbose, quiet)
-    from saliency_cli.training.recipe import load_recipe
+    """Train a network from a recipe; the result is a safetensors file for --weights.
 
-    wanted = load_recipe(recipe)  # before anything slow
+    On several GPUs: torchrun --nproc-per-node N -m saliency_cli train ...
+    """
+    setup(verbose, quiet)
+    from saliency_cli.training.ranks import is_first
+    from saliency_cli.training.recipe import load_recipe
+    from saliency_cli.training.streaming_recipe import StreamingRecipe
+
+    if not is_first():
+        setup(verbose, quiet=True)  # one of several processes speaks
+    wanted = load_recipe(recipe, change or ())  # before anything slow
     from saliency_cli.training.run import run_recipe
 
     say("reading the gaze data")
@@ -45,16 +69,29 @@ def train(
             wanted,
             gaze=gaze,
             folder=output,
+            layout=cast(Any, layout),
             encoder=encoder,
+            init=init,
+            soundnet=soundnet,
+            cache=cache,
             resume=resume,
             device=device,
             precision=precision,
             threads=threads,
+            tensorboard=tensorboard,
             on_step=on_step,
         )
-    if evaluate:
-        from saliency_cli.evaluation import record_scores
+    if result is None:
+        return
+    if isinstance(wanted, StreamingRecipe):
+        if evaluate:
+            from saliency_cli.evaluation import record_scores
 
-        with progress_bar("evaluating", unit="items/s") as on_item:
-            say(record_scores(result, gaze, device=device, on_item=on_item))
+            with progress_bar("evaluating", unit="items/s") as on_item:
+                split = f"fold-{wanted.fold}" if wanted.fold else None
+                say(record_scores(result, gaze, split=split, device=device, on_item=on_item))
+    else:
+        from saliency_cli.models import read_checkpoint
+
+        say(read_checkpoint(result).metadata.get("validation_scores", "not validated"))
     typer.echo(result)

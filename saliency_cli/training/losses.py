@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["LossWeights", "cc", "kl", "nss", "saliency_loss"]
+__all__ = ["LossWeights", "cc", "kl", "nss", "probability_loss", "saliency_loss"]
 
 EPS = 1e-8
 
@@ -53,6 +53,22 @@ def saliency_loss(log_density: Tensor, target: Tensor, counts: Tensor, weights: 
     """The weighted sum, averaged over the N maps; a scalar, and 0 for no maps."""
     if not len(log_density):
         return log_density.sum()
-    density = log_density.exp()
-    each = weights.kl * kl(log_density, target) - weights.cc * cc(density, target) - weights.nss * nss(density, counts)
-    return each.mean()
+    return _weighted(log_density, log_density.exp(), target, counts, weights)
+
+
+def probability_loss(probability: Tensor, target: Tensor, fixated: Tensor, weights: LossWeights) -> Tensor:
+    """The same for a sigmoid's maps (N, h, w), of values in 0 … 1 that sum to anything.
+
+    KL takes such a map for a density once it is divided by its sum; neither paper says how, this is the usual reading.
+    CC and NSS do not depend on a map's scale, and see it as it is.
+    """
+    if not len(probability):
+        return probability.sum()
+    positive = probability + EPS  # a sigmoid in float32 reaches 0
+    log_density = positive.log() - positive.sum((1, 2), keepdim=True).log()
+    return _weighted(log_density, probability, target, fixated, weights)
+
+
+def _weighted(log_density: Tensor, saliency: Tensor, target: Tensor, counts: Tensor, weights: LossWeights) -> Tensor:
+    each = weights.kl * kl(log_density, target) - weights.cc * cc(saliency, target)
+    return (each - weights.nss * nss(saliency, counts)).mean()

