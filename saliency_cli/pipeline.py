@@ -253,7 +253,8 @@ def _predicted(
             yield frame
 
     with Ahead(clock.around("decode", reader), depth=DEPTH) as frames:
-        maps = predictor.predict(passing(clock.around("wait", frames)), listen=listen)
+        still = reader.info.kind == "image"
+        maps = predictor.predict(passing(clock.around("wait", frames)), still=still, listen=listen)
         for done, saliency in enumerate(clock.around("predict", maps), 1):
             yield waiting.popleft(), saliency
             if on_progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from saliency_cli.metrics import (
     is_validation,
     split_observers,
 )
-from saliency_cli.metrics.split import same_content
+from saliency_cli.metrics.split import same_content, video_folds
 
 __all__ = ["GazeRecording", "open_gaze"]
 
@@ -67,16 +68,20 @@ def open_gaze(root: Path) -> Dataset:
     Raises ReadError if a table or a stimulus's header is damaged.
     """
     table = GazeTable.load(root)
-    return Dataset(root, "gaze", tuple(_recording(table, item) for item in table.items()))
+    folds = video_folds(table.items())
+    return Dataset(root, "gaze", tuple(_recording(table, item, folds) for item in table.items()))
 
 
-def _recording(table: GazeTable, item: Item) -> GazeRecording:
+def _recording(table: GazeTable, item: Item, folds: Mapping[tuple[str, str], int]) -> GazeRecording:
     stimulus: Path | None
     try:
         stimulus = table.stimulus_path(item.dataset, item.name)
     except ReadError:  # not there: its gaze can still be held against maps that were made elsewhere
         stimulus = None
     height, width = stimulus_size(stimulus) if stimulus else (item.height, item.width)
+    splits = {"validation" if is_validation(item) else "train"}
+    if fold := folds.get((item.dataset, item.name)):
+        splits.add(f"fold-{fold}")
     return GazeRecording(
         dataset=item.dataset,
         name=item.name,
@@ -84,7 +89,7 @@ def _recording(table: GazeTable, item: Item) -> GazeRecording:
         stimulus=stimulus,
         height=height,
         width=width,
-        splits=frozenset({"validation" if is_validation(item) else "train"}),
+        splits=frozenset(splits),
         pairing="time",
         item=item,
         fixations=table.fixations(item.dataset, item.name),

@@ -28,11 +28,16 @@ def spell_scores(items: Sequence[ItemScores]) -> str:
 
 
 def record_scores(
-    weights: Path, gaze: Path, *, device: str = "auto", on_item: Callable[[int, int], None] | None = None
+    weights: Path,
+    gaze: Path,
+    *,
+    split: str | None = None,
+    device: str = "auto",
+    on_item: Callable[[int, int], None] | None = None,
 ) -> str:
     """Score trained weights on the validation items and write NSS and CC into their header; what was written.
 
-    ``gaze`` may be a data set of any layout; where none of its parts is called validation, see ``default_split``.
+    ``gaze`` may be a data set of any layout, and ``split`` another part of it; by default see ``default_split``.
 
     Raises:
         ReadError, UsageError, WeightsError, WriteError, DeviceError: see the parts.
@@ -42,7 +47,7 @@ def record_scores(
     options = PredictOptions(model=config.architecture, weights=str(weights), device=device)
     dataset = open_dataset(gaze)
     source = PredictedMaps(options)
-    found = evaluate(dataset, source, recordings=select(dataset), metrics=("nss", "cc"), on_item=on_item)
+    found = evaluate(dataset, source, recordings=select(dataset, split), metrics=("nss", "cc"), on_item=on_item)
     scores = spell_scores(found.items)
     save_checkpoint(weights, checkpoint.state, config, {**checkpoint.metadata, "validation_scores": scores})
     return scores

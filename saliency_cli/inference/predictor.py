@@ -22,6 +22,7 @@ from torch import Tensor
 
 from saliency_cli.errors import DeviceError, UsageError
 from saliency_cli.inference.device import DTYPES, choose_device, choose_precision
+from saliency_cli.inference.motion import Motion, MotionMeter
 from saliency_cli.models.registry import LoadedModel
 from saliency_cli.models.streaming import StreamState, input_size_for
 from saliency_cli.types import Frame, SaliencyFrame
@@ -30,6 +31,7 @@ from saliency_cli.windows import Window, sliding_windows
 __all__ = ["Listen", "SaliencyPredictor"]
 
 WORKERS = 4  # windows computed at a time with --exact; each takes about a gigabyte
+STILL_SCALES = (1.0, 1.25)  # of the embedded model's budget for photographs
 CHUNK = 4  # frames that the embedded model takes at once; the maps do not depend on it
 
 Listen = Callable[[Sequence[float], bool], NDArray[np.float32]]
@@ -94,13 +96,16 @@ class SaliencyPredictor:
             if model.config.encoder != "s3d":  # 2-D convolutions are faster by half with the channels last
                 self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def predict(self, frames: Iterable[Frame], *, listen: Listen | None = None) -> Iterator[SaliencyFrame]:
+    def predict(
+        self, frames: Iterable[Frame], *, still: bool = False, listen: Listen | None = None
+    ) -> Iterator[SaliencyFrame]:
         """Raw maps of the network, at the network's size, float32 (h, w), one for each frame and in their order.
 
         TASED-Net and TSFP-Net give a sigmoid's values; the embedded model gives a density that sums to 1.
 
         Args:
             frames: consecutive frames of one video, in presentation order.
+            still: they are photographs, each for itself. Only the embedded model tells these from videos.
             listen: gives the sound of a window; for networks with an audio branch.
 
         Raises:
@@ -111,7 +116,7 @@ class SaliencyPredictor:
             raise UsageError(f"{self.model.weights.name} has no audio branch; predict without sound.")
         if self.model.config.encoder == "s3d":
             return self._windowed(frames, listen)
-        return self._streaming(frames)
+        return self._photographs(frames) if still else self._streaming(frames)
 
     def _windowed(self, frames: Iterable[Frame], listen: Listen | None) -> Iterator[SaliencyFrame]:
         height, width = self.model.config.input_size
@@ -137,29 +142,52 @@ class SaliencyPredictor:
                 saliency = self._module(clip, torch.from_numpy(waveform)[None].to(self.device))  # (1, H, W)
             return SaliencyFrame(seen.number, seen.seconds, saliency[0].float().cpu().numpy())
 
+    def _photographs(self, frames: Iterable[Frame]) -> Iterator[SaliencyFrame]:
+        """Each is looked at in two sizes, as it is and mirrored, and the densities averaged: a still is soon done."""
+        height, width = self.model.config.still_size
+        for frame in frames:
+            looks = []
+            for scale in STILL_SCALES:
+                size = self._fitted(frame, (round(scale * height), round(scale * width)))
+                pixels = self._prepare(frame, *size, cv2.INTER_AREA).pixels.to(self.device)
+                with self._computing():
+                    both = torch.stack([pixels, pixels.flip(-1)])  # (2, 3, H, W)
+                    log_density, _ = self._module(both[None])  # (1, 2, h, w)
+                one, mirrored = _density(log_density)
+                looks.append((one + mirrored[:, ::-1]) / 2)
+            shape = looks[-1].shape[::-1]  # the finest look's
+            saliency = np.mean([cv2.resize(look, shape, interpolation=cv2.INTER_LINEAR) for look in looks], axis=0)
+            yield SaliencyFrame(frame.index, frame.seconds, saliency / saliency.sum())
+
     def _streaming(self, frames: Iterable[Frame]) -> Iterator[SaliencyFrame]:
-        stream, state = iter(frames), None
+        stream, state, meter = iter(frames), None, MotionMeter()
         size: tuple[int, int] | None = None
         while chunk := list(islice(stream, CHUNK)):
-            if size is None:
-                shape = chunk[0].pixels.shape
-                size = input_size_for(shape[1], shape[0], budget=self.model.config.input_size)
+            size = size or self._fitted(chunk[0], self.model.config.input_size)
             prepared = [self._prepare(frame, *size, cv2.INTER_AREA) for frame in chunk]
+            motion = [meter.measure(frame.pixels, frame.seconds) for frame in chunk]
             del chunk  # full-size pictures are large
-            maps, state = self._run(prepared, state)
+            maps, state = self._run(prepared, motion, state)
             for frame, saliency in zip(prepared, maps, strict=True):
                 yield SaliencyFrame(frame.number, frame.seconds, saliency)
 
     def _run(
-        self, chunk: Sequence[_Prepared], state: StreamState | None
+        self, chunk: Sequence[_Prepared], motion: Sequence[Motion], state: StreamState | None
     ) -> tuple[list[NDArray[np.float32]], StreamState]:
         """Densities of a chunk, (h, w) each, and the network's memory after it."""
         with self._computing():
             clip = torch.stack([frame.pixels for frame in chunk]).to(self.device)  # (S, 3, H, W)
             clip = clip.contiguous(memory_format=torch.channels_last)[None]  # (1, S, 3, H, W)
             seconds = torch.tensor([[frame.seconds for frame in chunk]], dtype=torch.float64)  # (1, S)
-            log_density, state = self._module(clip, seconds, state)  # (1, S, h, w)
-            return list(log_density[0].float().exp().cpu().numpy()), state
+            moving = torch.from_numpy(np.stack([each.maps for each in motion]))[None].to(self.device)  # (1, S, 6, …)
+            since = torch.tensor([[each.since for each in motion]], dtype=torch.float32).to(self.device)  # (1, S)
+            log_density, state = self._module(clip, seconds, moving, since, state)  # (1, S, h, w)
+            return list(_density(log_density)), state
+
+    @staticmethod
+    def _fitted(frame: Frame, budget: tuple[int, int]) -> tuple[int, int]:
+        height, width = frame.pixels.shape[:2]
+        return input_size_for(width, height, budget=budget)
 
     def _prepare(self, frame: Frame, height: int, width: int, interpolation: int) -> _Prepared:
         """Resized and normalised. TASED-Net's (2x − 255) / 255 is (x − 127.5) / 127.5 to the last bit."""
@@ -178,6 +206,11 @@ class SaliencyPredictor:
             _memory_errors(self.device),
         ):
             yield
+
+
+def _density(log_density: Tensor) -> NDArray[np.float32]:
+    """(1, S, h, w) logarithms → (S, h, w) densities."""
+    return np.asarray(log_density[0].float().exp().cpu().numpy())
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class ModelConfig:
     aggregation: Aggregation = "late-two-step"  # tased
     upsampling: Upsampling = "unpool"  # tased
     decoding: Decoding = "pyramid+hierarchical"  # tsfp on s3d
+    still_size: tuple[int, int] = (256, 416)  # tsfp on efficientnet-lite0: the budget for photographs
     lateral_channels: int = 64  # tsfp on efficientnet-lite0
 
     def __post_init__(self) -> None:
@@ -83,9 +84,9 @@ class ModelConfig:
             raise UsageError(
                 f"clip_length ({self.clip_length}) and lateral_channels ({self.lateral_channels}) must be positive."
             )
-        height, width = self.input_size
-        if min(height, width) < 32 or height % 32 or width % 32:
-            raise UsageError(f"an input size of {height}x{width} does not fit: both sides must be multiples of 32.")
+        for height, width in (self.input_size, self.still_size):
+            if min(height, width) < 32 or height % 32 or width % 32:
+                raise UsageError(f"an input size of {height}x{width} does not fit: both sides must be multiples of 32.")
         if not self.std > 0:
             raise UsageError(f"a normalisation by std = {self.std} is not possible: it must be positive.")
         if self.architecture == "tased" and (self.encoder != "s3d" or self.audio):
@@ -125,7 +126,10 @@ class ModelConfig:
         elif self.encoder == "s3d":
             metadata |= {"decoding": self.decoding}
         else:
-            metadata |= {"lateral_channels": str(self.lateral_channels)}
+            metadata |= {
+                "still_size": "{}x{}".format(*self.still_size),
+                "lateral_channels": str(self.lateral_channels),
+            }
         return metadata
 
     @classmethod
@@ -139,12 +143,11 @@ class ModelConfig:
                 f"{source} has the checkpoint format {metadata['format']}, vsal reads {FORMAT}: install a newer one."
             )
         try:
-            height, width = metadata["input_size"].split("x")
             fields: dict[str, Any] = {
                 "architecture": metadata["architecture"],
                 "encoder": metadata["encoder"],
                 "clip_length": int(metadata["clip_length"]),
-                "input_size": (int(height), int(width)),
+                "input_size": _size(metadata["input_size"]),
                 "mean": float(metadata["mean"]),
                 "std": float(metadata["std"]),
                 "audio": {"yes": True, "no": False}[metadata["audio"]],
@@ -152,6 +155,8 @@ class ModelConfig:
             for option in ("aggregation", "upsampling", "decoding"):
                 if option in metadata:
                     fields[option] = metadata[option]
+            if "still_size" in metadata:
+                fields["still_size"] = _size(metadata["still_size"])
             if "lateral_channels" in metadata:
                 fields["lateral_channels"] = int(metadata["lateral_channels"])
             return cls(**fields)
@@ -160,3 +165,8 @@ class ModelConfig:
                 f"{source} does not say properly which network it belongs to ({error}): "
                 "write it again with `vsal models convert`."
             ) from error
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = text.split("x")
+    return int(height), int(width)
