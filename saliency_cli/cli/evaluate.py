@@ -154,8 +154,9 @@ def evaluate(
     if as_csv == STDOUT:
         typer.echo(items_csv(results), nl=False)
     say(f"{gaze.root} ({gaze.layout}), {named_part}, {len(chosen)} items")
+    told: set[str] = set()
     for result in shown:
-        _tell(result)
+        _tell(result, told)
     how = protocol(shown[0])
     say("; ".join(str(how[key]) for key in ("interval", "auc_shuffled") if key in how))
 
@@ -202,23 +203,26 @@ def _beside(baselines: Baselines, shown: Evaluation, score: Callable[[MapSource]
     return found
 
 
-def _tell(result: Evaluation) -> None:
-    """On stderr: what was left out, and what a reader of the scores should know."""
+def _tell(result: Evaluation, told: set[str]) -> None:
+    """On stderr: what was left out, and what a reader of the scores should know, unless another source said it."""
     from saliency_cli.metrics import LABELS, skipped_frames, undefined_scores
 
     rows = [item.scores for item in result.items]
     if sha256 := result.about.get("sha256"):
         say(f"{result.source}: SHA-256 {sha256}")
     if skipped := skipped_frames(rows):
-        say("skipped frames: " + ", ".join(f"{count} ({reason})" for reason, count in sorted(skipped.items())))
+        counts = ", ".join(f"{count} ({reason})" for reason, count in sorted(skipped.items()))
+        say(f"{result.source}: skipped frames: {counts}")
     for name, count in sorted(undefined_scores(rows).items()):
-        say(f"{LABELS[name]} is not defined on {count} frames, which its means leave out")
+        say(f"{result.source}: {LABELS[name]} is not defined on {count} frames, which its means leave out")
     for label, reason in list(result.missing.items())[:NAMED]:
         warn(f"{label} is skipped: {reason}")
     if (more := len(result.missing) - NAMED) > 0:
         warn(f"{more} more items are skipped for lack of predictions; --json names them all")
     for note in result.notes:
-        warn(note)
+        if note not in told:
+            warn(note)
+    told.update(result.notes)
 
 
 def _tell_comparison(

@@ -40,7 +40,8 @@ class Recording(ABC):
     or a picture; None where the set came without it. ``height`` and ``width``, in pixels, are what maps are scored at.
     ``splits`` names the parts of the data set that it belongs to, such as ``validation`` or ``test-2``.
     ``frames`` is the number of frames that annotations run over where ``pairing`` is by frame, else None; a frame in
-    between may lack one.
+    between may lack one. ``numbers`` are those in the names of its frames' files where they are not 1, 2, 3 …, as in
+    shots cut from a longer video; None elsewhere.
     """
 
     dataset: str
@@ -52,6 +53,7 @@ class Recording(ABC):
     splits: frozenset[str]
     pairing: Pairing
     frames: int | None = None
+    numbers: tuple[int, ...] | None = None
 
     @abstractmethod
     def truth(self, index: int, seconds: float, size: tuple[int, int] | None = None) -> Truth | None:

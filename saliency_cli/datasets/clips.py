@@ -56,6 +56,7 @@ def _recording(folder: Path, dataset: ClipSet, split: str) -> FrameRecording | N
         numbers = _numbers(list_frames(images))
     elif maps:
         numbers = range(min(maps.digits), max(maps.digits) + 1)
+    counted = numbers is None or list(numbers) == list(range(1, len(numbers) + 1))
     found = line_up(maps, fixation_files(folder), numbers, where=folder)
     if found is None:
         return None
@@ -70,6 +71,7 @@ def _recording(folder: Path, dataset: ClipSet, split: str) -> FrameRecording | N
         splits=frozenset({split}),
         pairing="frame",
         frames=len(lined_up),
+        numbers=None if counted or numbers is None else tuple(numbers),
         maps=lined_up,
         fixations=fixations,
         variable=VARIABLE,

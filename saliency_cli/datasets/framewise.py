@@ -160,7 +160,7 @@ def line_up(
 
     ``numbers`` are those of the frames, in order; by default they run from 1 to the last annotated. A frame counts as
     annotated where it has both files. None if the recording has no annotation at all.
-    Raises ReadError if it has densities without fixations, or the other way round.
+    Raises ReadError if it has densities without fixations, the other way round, or both for none of ``numbers``.
     """
     if maps is None and fixations is None:
         return None
@@ -171,7 +171,9 @@ def line_up(
     frames = [number if number in both else -1 for number in numbers or range(1, max(both) + 1)]
     lined_up = maps.pick(frames)
     first = next((path for index in range(len(frames)) if (path := lined_up.path(index)) is not None), None)
-    return None if first is None else (lined_up, fixations.pick(frames), picture_size(first))
+    if first is None:
+        raise ReadError(f"{where} has annotations for none of its frames: their numbers differ; copy it again.")
+    return lined_up, fixations.pick(frames), picture_size(first)
 
 
 def subfolders(folder: Path) -> list[Path]:

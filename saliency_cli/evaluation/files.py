@@ -8,12 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from saliency_cli.errors import UsageError, WriteError
 from saliency_cli.evaluation.plot import check_plot, plot_scores
 from saliency_cli.evaluation.report import frames_csv, items_csv
 from saliency_cli.evaluation.results import Evaluation
 from saliency_cli.media import atomic_file
 
 __all__ = ["ResultFiles"]
+
+TABLE = b"source,"  # what the tables begin with
 
 
 class ResultFiles:
@@ -22,8 +25,8 @@ class ResultFiles:
     ``table`` and ``frames`` are CSV files, with a row an item and a row a frame; ``plot`` a picture. Each may be None.
 
     Raises:
-        UsageError: a plot of another suffix, or no matplotlib.
-        WriteError: a file cannot be written; then none is left.
+        UsageError: a plot of another suffix, no matplotlib, or one name for two files.
+        WriteError: a file cannot be written, or a table would replace what is none; then none is left.
     """
 
     def __init__(
@@ -32,6 +35,12 @@ class ResultFiles:
         if plot is not None:
             check_plot(plot)
         self._goals = (table, frames, plot)
+        named = [path.resolve() for path in map(_path, self._goals) if path is not None]
+        if len(set(named)) < len(named):
+            raise UsageError("--csv, --frames and --plot are files of their own: give each another name.")
+        for path in (table, frames):
+            if path is not None:
+                _protect(Path(path))
         self._stack = ExitStack()
         self._temporary: list[Path | None] = []
 
@@ -55,6 +64,19 @@ class ResultFiles:
             frames.write_text(frames_csv(results), encoding="utf-8")
         if plot is not None:
             plot_scores(shown, plot)
+
+
+def _protect(path: Path) -> None:
+    """Refuse to replace a file that is no earlier table: gaze is a CSV, too. Raises WriteError."""
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(TABLE))
+    except OSError as error:
+        raise WriteError(f"{path} is there already and cannot be read ({error.strerror}); name another file.") from None
+    if begin not in (b"", TABLE):
+        raise WriteError(f"{path} is there already and is no table of vsal evaluate; name another file.")
 
 
 def _path(goal: str | Path | None) -> Path | None:

@@ -29,8 +29,8 @@ NPZ_NAMES = ("saliency", "maps", "arr_0")
 class MapFile(ABC):
     """The maps of one video or still, (h, w) of any real type, in the order of its frames.
 
-    ``frames``: the number from 0 of each map's frame, ``seconds``: its presentation time; None where the file does not
-    say. ``form`` is what is stored, such as ``8-bit pictures``.
+    ``frames``: the number from 0 of each map's frame, ``seconds``: its presentation time, ``numbers``: what stands in
+    the names of pictures; None where the file does not say. ``form`` is what is stored, such as ``8-bit pictures``.
     """
 
     coarse: bool = False  # 8 bits a map
@@ -40,6 +40,7 @@ class MapFile(ABC):
         self.path, self.count = path, count
         self.frames: tuple[int, ...] | None = None
         self.seconds: tuple[float, ...] | None = None
+        self.numbers: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -88,7 +89,8 @@ class _Pictures(MapFile):
             found[int(digits[-1])] = picture
         first = 0 if 0 in found else 1
         self._pictures = [found[number] for number in sorted(found)]
-        self.frames = tuple(number - first for number in sorted(found))
+        self.numbers = tuple(sorted(found))
+        self.frames = tuple(number - first for number in self.numbers)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (_read_gray(picture) for picture in self._pictures)
@@ -175,8 +177,14 @@ class _Npz(_Array):
             if values is not None and values.shape != (self.count,):
                 raise ReadError(f"{path} holds {self.count} maps, but {values.shape} of {name}: give one for each map.")
         if seconds is not None:
+            if seconds.dtype.kind not in "fiu" or not np.isfinite(seconds).all():
+                raise ReadError(f"{path} holds seconds that are no times: give each map that of its frame.")
             self.seconds = tuple(float(value) for value in seconds)
         if frames is not None:
+            if frames.dtype.kind not in "fiu" or not np.array_equal(frames, np.round(frames)):  # NaN differs as well
+                raise ReadError(f"{path} holds values of frame that are no whole numbers: number frames from 0.")
+            if len(np.unique(frames)) < self.count:
+                raise ReadError(f"{path} has several maps of one frame, by its values of frame: leave one of each.")
             self.frames = tuple(int(value) for value in frames)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:

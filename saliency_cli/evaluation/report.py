@@ -13,7 +13,7 @@ from saliency_cli._version import __version__
 from saliency_cli.datasets import Dataset
 from saliency_cli.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Interval
 from saliency_cli.evaluation.comparison import Comparison
-from saliency_cli.evaluation.results import ALL_VIDEOS, Evaluation, Summary
+from saliency_cli.evaluation.results import Evaluation, Summary, scored_frames
 from saliency_cli.evaluation.scoring import ItemScores
 from saliency_cli.metrics import SHUFFLED_PROTOCOL, MetricName, undefined_scores
 
@@ -119,7 +119,7 @@ def items_csv(evaluations: Sequence[Evaluation]) -> str:
                 ("mean over frames", summary.over_frames, summary.frames_interval),
             ):
                 bounds = [_ends(intervals.get(metric)) or (None, None) for metric in metrics]
-                scored = sum(len(item.scored) for item in evaluation.items if _belongs(item, group))
+                scored = scored_frames(evaluation.items, group)
                 where = [evaluation.source, name, group, "", ""]
                 spans = [end for pair in bounds for end in pair]
                 rows.append([*where, summary.frames, scored, None, *map(means.get, metrics), *spans])
@@ -140,10 +140,6 @@ def frames_csv(evaluations: Sequence[Evaluation]) -> str:
             for frame in item.scores.frames
         ),
     )
-
-
-def _belongs(item: ItemScores, group: str) -> bool:
-    return item.dataset == group or (group == ALL_VIDEOS and item.kind == "video")
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -14,7 +14,16 @@ from saliency_cli.evaluation.scoring import ItemScores, Negatives, score_item
 from saliency_cli.evaluation.sources import MapSource, label_of
 from saliency_cli.metrics import MetricName, mean_over_frames, mean_over_videos
 
-__all__ = ["ALL_VIDEOS", "PAPER_METRICS", "Evaluation", "Summary", "evaluate", "group_items", "summarise"]
+__all__ = [
+    "ALL_VIDEOS",
+    "PAPER_METRICS",
+    "Evaluation",
+    "Summary",
+    "evaluate",
+    "group_items",
+    "scored_frames",
+    "summarise",
+]
 
 PAPER_METRICS: tuple[MetricName, ...] = ("nss", "cc", "sim", "auc_judd", "auc_shuffled", "kl")
 ALL_VIDEOS = "all videos"
@@ -103,13 +112,14 @@ def evaluate(
         items.append(score_item(source, recording, metrics=metrics, negatives=known, limit=limit, seed=seed))
         if on_item:
             on_item(done, len(present))
+    shuffled = known.notes({item.dataset for item in items}) if "auc_shuffled" in metrics else ()
     return Evaluation(
         source=source.name,
         about=source.about(),
         metrics=tuple(metrics),
         items=tuple(items),
         missing=missing,
-        notes=source.notes(),
+        notes=(*source.notes(), *shuffled),
         limit=limit,
         seed=seed,
     )
@@ -150,6 +160,11 @@ def summarise(items: Sequence[ItemScores], metrics: Sequence[MetricName], *, see
         items_interval=over_items,
         frames_interval=over_frames,
     )
+
+
+def scored_frames(items: Sequence[ItemScores], group: str) -> int:
+    """On how many frames the items of a group have scores."""
+    return sum(len(item.scored) for item in group_items(items).get(group, ()))
 
 
 def _defined(item: ItemScores, metric: MetricName) -> int:

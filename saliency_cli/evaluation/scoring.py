@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_cli.datasets import Dataset, Kind, Recording, other_fixations
+from saliency_cli.datasets.negatives import STIMULI, other_stimuli
 from saliency_cli.errors import ReadError
 from saliency_cli.evaluation.sources import MapSource, Trial, label_of
 from saliency_cli.evaluation.timeline import frame_times
@@ -52,6 +53,7 @@ class Negatives:
     def __init__(self, dataset: Dataset, *, seed: int = 0) -> None:
         self.dataset, self.seed = dataset, seed
         self._packed: dict[str, NDArray[np.uint8]] = {}  # an eighth of a byte a pixel
+        self._fewest: dict[str, int] = {}
 
     def of(self, recording: Recording) -> NDArray[np.bool_]:
         """(height, width), True where another stimulus was fixated. Raises ReadError."""
@@ -59,8 +61,19 @@ class Negatives:
         if label not in self._packed:
             found = other_fixations(self.dataset, recording, height=height, width=width, seed=self.seed)
             self._packed[label] = np.packbits(found)
+            others = len(other_stimuli(self.dataset, recording, seed=self.seed))
+            self._fewest[recording.dataset] = min(others, self._fewest.get(recording.dataset, others))
         flat = np.unpackbits(self._packed[label], count=height * width)
         return flat.reshape(height, width).astype(np.bool_)
+
+    def notes(self, datasets: Collection[str]) -> tuple[str, ...]:
+        """For each of ``datasets`` that has too few other stimuli for the protocol, how many there were."""
+        return tuple(
+            f"s-AUC on {name}: negatives come from {count or 'no'} other stimuli instead of {STIMULI}, since the data "
+            f"set has no more; {'its values depend on that' if count else 'it is not defined'}."
+            for name, count in self._fewest.items()
+            if name in datasets and count < STIMULI
+        )
 
 
 def score_item(

@@ -68,7 +68,11 @@ class StoredMaps(MapSource):
                 names.append(stem)
             path = self._locate(recording, names, alone=len(recordings) == 1)
             if path is None:
-                missing[label_of(recording)] = f"no prediction called {' or '.join(names)} in {self.path}"
+                missing[label_of(recording)] = (
+                    f"{self.path} is one file, and {len(recordings)} items are selected; choose its own with --item"
+                    if self.path.is_file()
+                    else f"no prediction called {' or '.join(names)} in {self.path}"
+                )
                 continue
             maps = open_maps(path, still=recording.kind == "image")
             self._found[label_of(recording)] = _pair(maps, recording, limit)
@@ -154,7 +158,7 @@ def _pair(maps: MapFile, recording: Recording, limit: int | None) -> _Paired:
             "with seconds, or put the stimulus beside the gaze."
         )
     elif maps.frames is not None:
-        frames = maps.frames
+        frames = _by_own_numbers(maps, recording) or maps.frames
         last = max(frames)
         if (last >= len(shown) and last >= (stimulus_frames(recording) or 0)) or min(frames) < 0:
             number = f"number {last + 1}, counted from 1," if last >= len(shown) else "before the first frame"
@@ -166,6 +170,27 @@ def _pair(maps: MapFile, recording: Recording, limit: int | None) -> _Paired:
         frames = tuple(range(len(maps)))
         _check_count(maps, recording, len(shown), limit)
     return _Paired(maps, frames, tuple(shown[frame] if frame < len(shown) else math.nan for frame in frames))
+
+
+def _by_own_numbers(maps: MapFile, recording: Recording) -> tuple[int, ...] | None:
+    """The frames of pictures that are numbered as the recording's own files are; None if they count from the first.
+
+    Raises:
+        ReadError: both ways of counting would do, and give different frames.
+    """
+    own, given = recording.numbers, maps.numbers
+    if own is None or given is None or maps.frames is None:
+        return None
+    places = {number: index for index, number in enumerate(own)}
+    if not all(number in places for number in given):
+        return None
+    found = tuple(places[number] for number in given)
+    if found != maps.frames and max(maps.frames) < len(own):
+        raise ReadError(
+            f"{maps.path} may count frames from 1, or as the files of {label_of(recording)}, which begin with "
+            f"{own[0]}: give a map for every frame, or an .npz with frame."
+        )
+    return found
 
 
 def _check_count(maps: MapFile, recording: Recording, count: int, limit: int | None) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from saliency_cli.evaluation.bootstrap import Interval
 from saliency_cli.evaluation.comparison import Comparison
-from saliency_cli.evaluation.results import Evaluation
+from saliency_cli.evaluation.results import Evaluation, scored_frames
 from saliency_cli.evaluation.sources import CENTRE, OBSERVERS
 from saliency_cli.metrics import LABELS, MetricName
 
@@ -26,10 +26,11 @@ def scores_table(evaluation: Evaluation, baselines: Sequence[Evaluation] = ()) -
     for item in evaluation.items:
         if item.kind == "video":
             change = NONE if item.change is None else f"{item.change:.4f}"
-            table.add_row(item.label, str(len(item.scores.frames)), *_cells(item.scores.means, metrics), change)
+            frames = _count(len(item.scored), len(item.scores.frames))
+            table.add_row(item.label, frames, *_cells(item.scores.means, metrics), change)
     beside = [(baseline, baseline.summaries()) for baseline in baselines]
     for group, summary in evaluation.summaries().items():
-        frames = str(summary.frames)
+        frames = _count(scored_frames(evaluation.items, group), summary.frames)
         table.add_row(f"{group}, mean over items", frames, *_cells(summary.over_items, metrics))
         if summary.items_interval:
             table.add_row("  95 % interval", "", *_spans(summary.items_interval, metrics))
@@ -38,7 +39,8 @@ def scores_table(evaluation: Evaluation, baselines: Sequence[Evaluation] = ()) -
             if group in summaries:
                 name = BASELINE_NAMES.get(baseline.source, baseline.source)
                 beneath = summaries[group]
-                table.add_row(f"  {name}, over items", str(beneath.frames), *_cells(beneath.over_items, metrics))
+                of = _count(scored_frames(baseline.items, group), beneath.frames)
+                table.add_row(f"  {name}, over items", of, *_cells(beneath.over_items, metrics))
     return table
 
 
@@ -56,6 +58,11 @@ def comparison_tables(comparison: Comparison) -> tuple[Table, Table]:
             span = _span(found.interval, sign="+")
             means.add_row(group, str(found.items), LABELS[metric], *numbers, span, verdict)
     return each, means
+
+
+def _count(scored: int, frames: int) -> str:
+    """How many frames the means are of, and of how many, if some have no scores."""
+    return str(frames) if scored == frames else f"{scored} of {frames}"
 
 
 def _cells(means: Mapping[MetricName, float], metrics: Sequence[MetricName], *, sign: str = "") -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_gaze import VIDEO_FRAMES, make_gaze
-from tiny_layouts import make_dhf1k
+from tiny_layouts import make_clips, make_dhf1k
 from typer.testing import CliRunner, Result
 
 from saliency_cli.cli.app import app
@@ -94,7 +94,7 @@ def test_a_table(gaze: Path) -> None:
         "hevc, mean over frames",
     ]
     assert "…" not in result.stdout
-    assert "skipped frames: 2 (no fixation)" in result.stderr
+    assert "baseline:center: skipped frames: 2 (no fixation)" in result.stderr
     assert "negatives from ten other stimuli" in result.stderr
     assert "(gaze), validation, 3 items" in result.stderr
     quiet = vsal(gaze, "--center", "-q")
@@ -134,7 +134,7 @@ def test_a_video_that_nobody_watched_has_no_scores(unwatched: Path) -> None:
     result = vsal(unwatched, "--center")
     assert result.exit_code == 0, result.output
     row = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("hevc/Yan"))
-    assert row == ["hevc/Yan", "12", *["–"] * 6, "0.0000"]
+    assert row == ["hevc/Yan", "0", "of", "12", *["–"] * 6, "0.0000"]
     assert f"{VIDEO_FRAMES} (no fixation)" in result.stderr
     alone = scores(unwatched, "--center", "--dataset", "hevc")
     assert alone["means"]["hevc"]["over_items"] == alone["means"]["hevc"]["over_frames"] == {}
@@ -273,6 +273,52 @@ def test_csv(gaze: Path, folder: Path) -> None:
     assert (folder / "a.csv").read_text() == result.stdout
     assert len((folder / "f.csv").read_text().splitlines()) == 1 + 2 + 5
     assert "mean over items" in again.stdout
+
+
+def test_files_that_would_take_another_s_place(gaze: Path, folder: Path) -> None:
+    options = (gaze, "--center", "--metric", "nss", "--item", "00")
+    same = vsal(*options, "--csv", "a.csv", "--frames", "./a.csv")
+    assert (same.exit_code, same.stdout) == (2, "")
+    assert "give each another name" in same.stderr
+    (folder / "items.csv").write_text("dataset,item\n")
+    (folder / "a.csv").touch()
+    for flag in ("--csv", "--frames"):
+        result = vsal(*options, flag, "items.csv")
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert "items.csv is there already and is no table of vsal evaluate" in result.stderr
+        assert (folder / "items.csv").read_text() == "dataset,item\n"
+        for _ in range(2):  # an empty file, and an earlier table
+            assert vsal(*options, flag, "a.csv").exit_code == 0
+
+
+def test_a_table_tells_how_many_frames_its_means_are_of(gaze: Path) -> None:
+    result = vsal(gaze, "--center", "--metric", "nss", "--item", "Yan")
+    assert [line.split()[-5:-2] for line in result.stdout.splitlines()[1:2]] == [["10", "of", "12"]]
+    assert result.stdout.count("10 of 12") == 3
+
+
+def test_too_few_other_stimuli_for_shuffled_auc(gaze: Path, folder: Path) -> None:
+    found = scores(gaze, "--center", "--metric", "auc_shuffled")
+    assert found["notes"] == [
+        "s-AUC on hevc: negatives come from 1 other stimuli instead of 10, since the data set has no more; "
+        "its values depend on that."
+    ]  # and none on photos, of which there are 12
+    assert scores(gaze, "--center", "--metric", "nss")["notes"] == []
+    alone = vsal(make_dhf1k(folder / "DHF1K", numbers=[601]), "--center", "--metric", "auc_shuffled", "--metric", "nss")
+    assert alone.exit_code == 0, alone.output
+    assert "negatives come from no other stimuli instead of 10" in alone.stderr
+    pair = vsal(gaze, "--compare", "baseline:center", "baseline:center", "--item", "Yan")
+    assert pair.stderr.count("negatives come from 1 other") == 1
+    assert pair.stderr.count("baseline:center: skipped frames") == 2
+
+
+def test_maps_named_as_the_frames_of_a_shot(folder: Path) -> None:
+    """Hollywood-2's shots begin anywhere: their densities, as they are named, predict themselves."""
+    root = make_clips(folder / "set", {"training": [], "testing": ["actionclipTest00001"]}, first=45)
+    shutil.copytree(root / "testing" / "actionclipTest00001" / "maps", folder / "maps" / "actionclipTest00001")
+    found = scores(root, "maps", "--metric", "cc")
+    assert (found["data"]["layout"], found["items"][0]["scored"]) == ("hollywood2", "0-4")
+    assert found["items"][0]["cc"] == pytest.approx(1)
 
 
 def test_comparing(gaze: Path, folder: Path) -> None:

@@ -45,11 +45,16 @@ def test_recordings_are_those_of_the_table(gaze: Dataset) -> None:
 
 
 def test_parts(gaze: Dataset) -> None:
-    assert gaze.splits == ("train", "validation")
+    assert gaze.splits == ("fold-1", "fold-2", "train", "validation")
     assert [r.name for r in gaze.part("validation")] == ["00", "10", "Yan"]
     assert len(gaze.part("train")) == len(gaze.recordings) - 3
-    with pytest.raises(UsageError, match=r"no part 'test': choose one of those it has \(train, validation\)"):
+    with pytest.raises(UsageError, match=r"no part 'test': .* it has \(fold-1, fold-2, train, validation\)"):
         gaze.part("test")
+    # Folds are of videos alone, and besides the other parts
+    assert [r.name for r in gaze.part("fold-1")] == ["Moved"]
+    assert [r.name for r in gaze.part("fold-2")] == ["Yan"]
+    assert recording_of(gaze, "Yan").splits == {"validation", "fold-2"}
+    assert recording_of(gaze, "05").splits == {"train"}
 
 
 def test_the_size_is_that_of_the_stimulus_and_not_of_its_source(tmp_path: Path) -> None:

@@ -385,3 +385,19 @@ def test_a_folder_that_is_missing(tmp_path: Path) -> None:
 def test_a_layout_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no layout 'coco': choose auto or one of gaze, dhf1k, hollywood2"):
         open_dataset(tmp_path, layout="coco")  # type: ignore[arg-type]
+
+
+def test_a_clip_whose_annotations_are_of_other_frames(tmp_path: Path) -> None:
+    """It would be left out without a word."""
+    root = make_clips(tmp_path, {"training": [], "testing": ["Run-Side-001"]})
+    images = root / "testing" / "Run-Side-001" / "images"
+    for picture in sorted(images.iterdir()):
+        picture.rename(images / f"Run-Side_001_1{picture.stem[-2:]}.png")
+    with pytest.raises(ReadError, match="Run-Side-001 has annotations for none of its frames: their numbers differ"):
+        open_dataset(root)
+
+
+@pytest.mark.parametrize(("first", "numbers"), [(1, None), (3, (3, 4, 5, 6, 7))])
+def test_a_shot_knows_the_numbers_of_its_frames(tmp_path: Path, first: int, numbers: tuple[int, ...] | None) -> None:
+    root = make_clips(tmp_path, {"training": [], "testing": ["actionclipTest00001"]}, first=first)
+    assert open_dataset(root).recordings[0].numbers == numbers

@@ -83,6 +83,33 @@ def test_numbers_decide_where_maps_are_missing(tmp_path: Path) -> None:
     assert [frame for frame, _, _ in taken(StoredMaps(tmp_path / "maps"), recording(), 3)] == [1]
 
 
+SHOT = (3, 4, 5, 6, 7)  # the numbers of a shot's frames, cut from a longer video
+
+
+@pytest.mark.parametrize(
+    ("numbers", "frames"),
+    [
+        ((1, 2, 3, 4, 5), [0, 1, 2, 3, 4]),  # from the first frame, as vsal counts
+        ((1, 2), [0, 1]),
+        (SHOT, [0, 1, 2, 3, 4]),  # as the frames' own files are called
+        ((6, 7), [3, 4]),
+    ],
+)
+def test_maps_of_a_shot_are_numbered_as_its_frames_or_from_1(
+    tmp_path: Path, numbers: tuple[int, ...], frames: list[int]
+) -> None:
+    write_pngs(tmp_path / "maps" / "a", numbers)
+    found = taken(StoredMaps(tmp_path / "maps"), recording(numbers=SHOT))
+    assert [(frame, value) for frame, _, value in found] == list(zip(frames, numbers, strict=True))
+
+
+@pytest.mark.parametrize(("numbers", "message"), [((3, 4, 5), "may count frames from 1, or as"), ((7, 8), "number 8")])
+def test_maps_of_a_shot_that_may_belong_to_other_frames(tmp_path: Path, numbers: tuple[int, ...], message: str) -> None:
+    write_pngs(tmp_path / "maps" / "a", numbers)
+    with pytest.raises(ReadError, match=message):
+        StoredMaps(tmp_path / "maps").prepare([recording(numbers=SHOT)], None)
+
+
 def test_pictures_of_a_timed_set_are_shown_when_the_stimulus_is(tmp_path: Path, timed: TinyRecording) -> None:
     write_pngs(tmp_path / "maps" / "a", range(1, 6))
     found = taken(StoredMaps(tmp_path / "maps"), timed)
@@ -165,6 +192,13 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     missing = StoredMaps(tmp_path / "maps").prepare([recording("a"), recording("b"), recording("c")], None)
     assert list(missing) == ["tiny/b", "tiny/c"]
     assert missing["tiny/b"] == f"no prediction called b in {tmp_path / 'maps'}"
+
+
+def test_a_file_has_the_maps_of_one_item(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((5, 6, 8)))
+    missing = StoredMaps(tmp_path / "a.npy").prepare([recording("a"), recording("b")], None)
+    assert list(missing) == ["tiny/a", "tiny/b"]
+    assert missing["tiny/a"].endswith("a.npy is one file, and 2 items are selected; choose its own with --item")
 
 
 def test_the_stimulus_lends_its_name(tmp_path: Path, timed: TinyRecording) -> None:
