@@ -28,9 +28,7 @@ test: $(DEVELOPMENT)  ## Run the tests
 	$(PY) -m pytest $(PYTEST_FLAGS)
 
 bench: $(DEVELOPMENT)  ## Measure how fast things are, and write benchmarks/results
-	@for script in benchmarks/*.py; do \
-		case $$script in */harness.py) ;; *) $(PY) $$script || exit 1 ;; esac; \
-	done
+	$(PY) benchmarks/metrics.py
 
 format: $(DEVELOPMENT)  ## Bring the code into its form
 	$(PY) -m ruff format .

@@ -28,7 +28,7 @@ from saliency_cli import render
 from saliency_cli.errors import UsageError
 from saliency_cli.inference.predictor import Listen, SaliencyPredictor
 from saliency_cli.media import SidecarWriter, Source, open_source, read_sound, sound_window
-from saliency_cli.models.config import ModelConfig
+from saliency_cli.models.config import SOUND_STUDY, ModelConfig
 from saliency_cli.models.registry import LoadedModel, load_model
 from saliency_cli.options import PredictOptions
 from saliency_cli.outputs import Output, no_folders_left, plan_outputs
@@ -220,7 +220,7 @@ def _pairs(
     keep_pixels: bool,
 ) -> Generator[Pair, None, None]:
     """Every frame with its post-processed map, in order. Frames come without pixels where nobody wants them."""
-    listen = _listener(reader, warnings) if options.audio else None
+    listen = _listener(reader, predictor.model, warnings) if options.audio else None
     if options.normalize != "video" or options.raw:
         for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=keep_pixels):
             yield frame, _finished(raw, predictor.model.config, options)
@@ -294,13 +294,19 @@ def _check_fit(options: PredictOptions, model: LoadedModel) -> None:
         )
 
 
-def _listener(reader: Source, warnings: list[str]) -> Listen | None:
-    """The sound of the source's windows; without a sound track a warning, and the visual network."""
+def _listener(reader: Source, model: LoadedModel, warnings: list[str]) -> Listen | None:
+    """The sound of the source's windows; without a sound track a warning, and the visual network.
+
+    What is known of the sound's use, from the weights' header, is noted with the warnings.
+    """
     sound = read_sound(reader.info.path) if reader.info.kind == "video" and reader.info.audio else None
     if sound is None:
         warnings.append(f"{reader.info.path} has no sound: its maps are the visual network's.")
         return None
-    frame_seconds = float(1 / reader.info.rate)
+    if study := model.metadata.get(SOUND_STUDY):
+        warnings.append(f"--audio: {study}")
+    # The embedded model asks for a stretch of time between two instants, whatever the frame rate.
+    frame_seconds = float(1 / reader.info.rate) if model.config.encoder == "s3d" else 0.0
 
     def listen(seconds: Sequence[float], reverse: bool) -> NDArray[np.float32]:
         return sound_window(sound, seconds, frame_seconds, reverse=reverse)

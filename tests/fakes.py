@@ -45,8 +45,12 @@ class FakePredictor:
         self.model = LoadedModel(torch.nn.Identity(), config, Path("fake.safetensors"), "0" * 64, {})
         self.delay, self.fail_at = delay, fail_at
         self.seen: list[int] = []
+        self.stills: list[bool] = []  # whether each call was for photographs
 
-    def predict(self, frames: Iterable[Frame], *, listen: Listen | None = None) -> Iterator[SaliencyFrame]:
+    def predict(
+        self, frames: Iterable[Frame], *, still: bool = False, listen: Listen | None = None
+    ) -> Iterator[SaliencyFrame]:
+        self.stills.append(still)
         waiting: list[tuple[int, float]] = []
         for frame in frames:
             assert frame.pixels.size, "the network needs the picture, whatever the products need"

@@ -308,6 +308,23 @@ def test_a_still_image(tmp_path: Path) -> None:
     assert found["seconds"].tolist() == [0]
 
 
+@pytest.mark.parametrize("what", ["still", "one frame", "folder", "folder of one"])
+@pytest.mark.parametrize("normalize", ["frame", "video"])
+def test_stills_alone_are_predicted_as_photographs(tmp_path: Path, what: str, normalize: Any) -> None:
+    if what == "still":
+        source = tmp_path / "still.png"
+        cv2.imwrite(str(source), draw_number(7))
+    elif what == "one frame":
+        source = make_clip(tmp_path / "clip.mp4", frames=1)
+    else:
+        source = make_folder(tmp_path / "shot", 1 if what == "folder of one" else 3)
+    predictor = FakePredictor()
+    list(saliency_frames(source, normalize=normalize, predictor=predictor))  # type: ignore[arg-type]
+    assert predictor.stills == [what == "still"]
+    predict(source, write=("arrays",), output=str(tmp_path / "o.npz"), normalize=normalize, predictor=predictor)  # type: ignore[arg-type]
+    assert predictor.stills == [what == "still"] * 2
+
+
 def test_the_sidecar_says_how_the_product_was_made(tmp_path: Path, clip: Path) -> None:
     predict(clip, write=("arrays",), output=str(tmp_path / "o.npz"), crf=30, predictor=fake())
     said = json.loads((tmp_path / "o.npz.json").read_text())

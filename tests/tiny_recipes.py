@@ -15,25 +15,16 @@ architecture = "tsfp"
 encoder = "efficientnet-lite0"
 seed = 1
 input_size = [64, 96]
-scales = [1.0]
+still_size = [64, 96]
 
-[[stages]]
-name = "stills"
-materials = ["stills"]
+[stills]
 steps = 3
 batch = 2
-temporal_rate = 0.0
 checkpoint_every = 2
 
-[[stages]]
-name = "videos"
-materials = ["videos", "stills"]
+[videos]
 steps = 3
 batch = 2
-clips = 1
-clip_frames = 2
-encoder_rate = 0.0
-blend = 0.25
 checkpoint_every = 2
 """
 

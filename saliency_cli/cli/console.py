@@ -90,8 +90,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
                 return result
             except (typer.Exit, typer.Abort, SystemExit):
                 raise
-            except KeyboardInterrupt:
-                typer.echo("vsal: interrupted; of what was not finished nothing is left.", err=True)
+            except KeyboardInterrupt as stop:  # a command that leaves something says what
+                left = str(stop) or "of what was not finished nothing is left"
+                typer.echo(f"vsal: interrupted; {left}.", err=True)
                 raise typer.Exit(INTERRUPTED) from None
             except Exception as error:
                 _drop_unwritable()

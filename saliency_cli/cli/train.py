@@ -62,25 +62,34 @@ def train(
         setup(verbose, quiet=True)  # one of several processes speaks
     wanted = load_recipe(recipe, change or ())  # before anything slow
     from saliency_cli.training.run import run_recipe
+    from saliency_cli.training.saving import LAST
 
-    say("reading the gaze data")
-    with progress_bar("training", unit="steps/s") as on_step:
-        result = run_recipe(
-            wanted,
-            gaze=gaze,
-            folder=output,
-            layout=cast(Any, layout),
-            encoder=encoder,
-            init=init,
-            soundnet=soundnet,
-            cache=cache,
-            resume=resume,
-            device=device,
-            precision=precision,
-            threads=threads,
-            tensorboard=tensorboard,
-            on_step=on_step,
-        )
+    try:
+        say("reading the gaze data")
+        with progress_bar("training", unit="steps/s") as on_step:
+            result = run_recipe(
+                wanted,
+                gaze=gaze,
+                folder=output,
+                layout=cast(Any, layout),
+                encoder=encoder,
+                init=init,
+                soundnet=soundnet,
+                cache=cache,
+                resume=resume,
+                device=device,
+                precision=precision,
+                threads=threads,
+                tensorboard=tensorboard,
+                on_step=on_step,
+            )
+    except KeyboardInterrupt:
+        made = (output / LAST).exists()
+        raise KeyboardInterrupt(
+            f"{output / LAST} holds the last checkpoint: add --resume to go on from there"
+            if made
+            else "no checkpoint was made yet, and the same command starts anew"
+        ) from None
     if result is None:
         return
     if isinstance(wanted, StreamingRecipe):

@@ -44,11 +44,13 @@ def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
     return torch.device(wanted), "as asked for"
 
 
-def choose_precision(wanted: str, device: torch.device, *, exact: bool = False) -> tuple[Precision, str]:
+def choose_precision(
+    wanted: str, device: torch.device, *, exact: bool = False, measured: bool = False
+) -> tuple[Precision, str]:
     """The precision and why.
 
-    ``auto`` is fp32 everywhere: the lower precisions are there to be asked for, and become the default where their
-    effect on the maps has been measured.
+    ``auto`` is bf16 where the network's maps have been ``measured`` to stay the same in it (docs/models.md) and the
+    processor computes in it by itself; fp32 otherwise.
 
     Raises:
         UsageError: no such name, or a lower precision together with ``exact``.
@@ -65,6 +67,17 @@ def choose_precision(wanted: str, device: torch.device, *, exact: bool = False) 
     if wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise DeviceError("--precision bf16: this GPU does not compute in it; use fp16 or fp32.")
     if wanted == "auto":
+        if measured and device.type == "cpu" and (unit := _bf16_unit()):
+            return "bf16", f"auto: the processor has {unit}, and maps were measured to stay the same"
         return "fp32", "auto: maps exact to rounding"
     precision: Precision = next(name for name in get_args(Precision) if name == wanted)
     return precision, "as asked for"
+
+
+def _bf16_unit() -> str | None:
+    """What this processor multiplies bf16 with, as far as torch knows it; without, bf16 is slower than fp32."""
+    for unit, name in (("AMX", "_is_amx_tile_supported"), ("AVX512-BF16", "_is_avx512_bf16_supported")):
+        supported = getattr(torch.cpu, name, None)
+        if supported is not None and supported():
+            return unit
+    return None

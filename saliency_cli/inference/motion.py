@@ -23,9 +23,10 @@ CELL = 4  # pixels between the samples that the camera's movement is fitted to
 ROUNDS = 4  # of reweighting in that fit
 STILL = 0.01  # lengths per second below which deviations from the fit count alike
 RIDGE = 1e-3  # keeps the fit solvable on tiny pictures
-# A frame shows another shot when both hold: gray levels differ by this much on average once the camera's movement is
-# undone, and this share of the histogram (what left and what came) has changed, as fast action does not change it.
-CUT_DIFFERENCE, CUT_HISTOGRAM = 22.0, 0.4
+# A frame shows another shot when all hold: gray levels differ by this much on average once the camera's movement is
+# undone; this share of the histogram (what left and what came) has changed, as fast action does not change it; and the
+# pictures correlate less than this, as a change of light leaves them alike.
+CUT_DIFFERENCE, CUT_HISTOGRAM, CUT_CORRELATION = 22.0, 0.4, 0.8
 BINS = 32
 HALF_LIVES = (0.15, 0.5, 0.15, 0.5, 0.15, 0.15)  # seconds, of each map in the order of Motion.maps
 GRAY = 0.01  # differences of gray levels are kept in hundreds, near the size of the speeds
@@ -93,8 +94,13 @@ class MotionMeter:
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        difference = cv2.absdiff(gray, np.asarray(undone, np.uint8)).astype(np.float32)
-        if float(difference.mean()) > CUT_DIFFERENCE and _histogram_change(gray, before) > CUT_HISTOGRAM:
+        shown = np.asarray(undone, np.uint8)
+        difference = cv2.absdiff(gray, shown).astype(np.float32)
+        if (
+            float(difference.mean()) > CUT_DIFFERENCE
+            and _histogram_change(gray, before) > CUT_HISTOGRAM
+            and _correlation(gray, shown) < CUT_CORRELATION
+        ):
             self._begin_shot(gray, seconds)
             return
         own = _halved(_length(speed - camera))
@@ -133,7 +139,8 @@ def _camera(speed: Floats) -> Floats:
 
 
 def _length(vectors: Floats) -> Floats:
-    return np.asarray(cv2.magnitude(vectors[..., 0], vectors[..., 1]), np.float32)
+    # Not cv2.magnitude, whose last digit depends on where its arrays lie in memory
+    return np.asarray(np.sqrt(np.square(vectors[..., 0]) + np.square(vectors[..., 1])), np.float32)
 
 
 def _halved(values: Floats) -> Floats:
@@ -144,3 +151,10 @@ def _halved(values: Floats) -> Floats:
 def _histogram_change(one: Gray, other: Gray) -> float:
     first, second = (cv2.calcHist([gray], [0], None, [BINS], [0, 256]) for gray in (one, other))
     return float(np.abs(first - second).sum()) / one.size
+
+
+def _correlation(one: Gray, other: Gray) -> float:
+    """Pearson's, and 0 where a picture has one gray alone."""
+    first, second = (gray.astype(np.float32) - gray.mean(dtype=np.float32) for gray in (one, other))
+    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float((first * second).sum()) / norm if norm else 0.0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -22,9 +22,11 @@ from torch import Tensor
 
 from saliency_cli.errors import DeviceError, UsageError
 from saliency_cli.inference.device import DTYPES, choose_device, choose_precision
+from saliency_cli.inference.hearing import Ears, Listen
 from saliency_cli.inference.motion import Motion, MotionMeter
 from saliency_cli.models.registry import LoadedModel
 from saliency_cli.models.streaming import StreamState, input_size_for
+from saliency_cli.models.streaming_sound import SoundBranch
 from saliency_cli.types import Frame, SaliencyFrame
 from saliency_cli.windows import Window, sliding_windows
 
@@ -32,11 +34,8 @@ __all__ = ["Listen", "SaliencyPredictor"]
 
 WORKERS = 4  # windows computed at a time with --exact; each takes about a gigabyte
 STILL_SCALES = (1.0, 1.25)  # of the embedded model's budget for photographs
+MEASURED_IN_BF16 = frozenset({"efficientnet-lite0"})  # encoders; see docs/models.md, "Precision"
 CHUNK = 4  # frames that the embedded model takes at once; the maps do not depend on it
-
-Listen = Callable[[Sequence[float], bool], NDArray[np.float32]]
-"""From the presentation times of a window and whether it is reversed to its waveform, (70560,)."""
-
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,7 +88,9 @@ class SaliencyPredictor:
     ) -> None:
         self.model = model
         self.device, self.device_reason = choose_device(device)
-        self.precision, self.precision_reason = choose_precision(precision, self.device, exact=exact)
+        self.precision, self.precision_reason = choose_precision(
+            precision, self.device, exact=exact, measured=model.config.encoder in MEASURED_IN_BF16
+        )
         self.exact = exact
         with _memory_errors(self.device):
             self._module = model.module.to(self.device).eval()
@@ -106,7 +107,7 @@ class SaliencyPredictor:
         Args:
             frames: consecutive frames of one video, in presentation order.
             still: they are photographs, each for itself. Only the embedded model tells these from videos.
-            listen: gives the sound of a window; for networks with an audio branch.
+            listen: gives the sound of a window; for networks with an audio branch. Photographs have none.
 
         Raises:
             UsageError: ``listen`` for a network without an audio branch.
@@ -116,7 +117,7 @@ class SaliencyPredictor:
             raise UsageError(f"{self.model.weights.name} has no audio branch; predict without sound.")
         if self.model.config.encoder == "s3d":
             return self._windowed(frames, listen)
-        return self._photographs(frames) if still else self._streaming(frames)
+        return self._photographs(frames) if still else self._streaming(frames, listen)
 
     def _windowed(self, frames: Iterable[Frame], listen: Listen | None) -> Iterator[SaliencyFrame]:
         height, width = self.model.config.input_size
@@ -159,20 +160,21 @@ class SaliencyPredictor:
             saliency = np.mean([cv2.resize(look, shape, interpolation=cv2.INTER_LINEAR) for look in looks], axis=0)
             yield SaliencyFrame(frame.index, frame.seconds, saliency / saliency.sum())
 
-    def _streaming(self, frames: Iterable[Frame]) -> Iterator[SaliencyFrame]:
+    def _streaming(self, frames: Iterable[Frame], listen: Listen | None) -> Iterator[SaliencyFrame]:
         stream, state, meter = iter(frames), None, MotionMeter()
+        ears = None if listen is None else Ears(cast(SoundBranch, self._module.get_submodule("sound")), listen)
         size: tuple[int, int] | None = None
         while chunk := list(islice(stream, CHUNK)):
             size = size or self._fitted(chunk[0], self.model.config.input_size)
             prepared = [self._prepare(frame, *size, cv2.INTER_AREA) for frame in chunk]
             motion = [meter.measure(frame.pixels, frame.seconds) for frame in chunk]
             del chunk  # full-size pictures are large
-            maps, state = self._run(prepared, motion, state)
+            maps, state = self._run(prepared, motion, state, ears)
             for frame, saliency in zip(prepared, maps, strict=True):
                 yield SaliencyFrame(frame.number, frame.seconds, saliency)
 
     def _run(
-        self, chunk: Sequence[_Prepared], motion: Sequence[Motion], state: StreamState | None
+        self, chunk: Sequence[_Prepared], motion: Sequence[Motion], state: StreamState | None, ears: Ears | None
     ) -> tuple[list[NDArray[np.float32]], StreamState]:
         """Densities of a chunk, (h, w) each, and the network's memory after it."""
         with self._computing():
@@ -181,7 +183,8 @@ class SaliencyPredictor:
             seconds = torch.tensor([[frame.seconds for frame in chunk]], dtype=torch.float64)  # (1, S)
             moving = torch.from_numpy(np.stack([each.maps for each in motion]))[None].to(self.device)  # (1, S, 6, …)
             since = torch.tensor([[each.since for each in motion]], dtype=torch.float32).to(self.device)  # (1, S)
-            log_density, state = self._module(clip, seconds, moving, since, state)  # (1, S, h, w)
+            heard = None if ears is None else ears.hear(frame.seconds for frame in chunk)[None]  # (1, S, 1024)
+            log_density, state = self._module(clip, seconds, moving, since, state, heard)  # (1, S, h, w)
             return list(_density(log_density)), state
 
     @staticmethod

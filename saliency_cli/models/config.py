@@ -14,6 +14,7 @@ from saliency_cli.errors import UsageError, WeightsError
 __all__ = [
     "CLIP_LENGTHS",
     "FORMAT",
+    "SOUND_STUDY",
     "Aggregation",
     "Architecture",
     "Decoding",
@@ -29,6 +30,7 @@ Aggregation = Literal["late", "early-two-step", "late-two-step"]  # TASED-Net, f
 Upsampling = Literal["unpool", "trilinear", "transposed"]  # TASED-Net, table 4
 Decoding = Literal["pyramid+hierarchical", "multi-level", "final-level"]  # TSFP-Net, table 8
 
+SOUND_STUDY = "sound_study"  # field of the header: what a network's sound was found to be good for, in one sentence
 FORMAT = "1"  # of the metadata; raised when a reader of today could no longer understand it
 
 CLIP_LENGTHS: Mapping[Architecture, tuple[int, ...]] = {
@@ -61,7 +63,7 @@ class ModelConfig:
     input_size: tuple[int, int] = (224, 384)
     mean: float = 0.5  # with std: (2 · pixel - 255) / 255, what both S3D and TASED-Net were trained on
     std: float = 0.5
-    audio: bool = False
+    audio: bool = False  # tsfp
     aggregation: Aggregation = "late-two-step"  # tased
     upsampling: Upsampling = "unpool"  # tased
     decoding: Decoding = "pyramid+hierarchical"  # tsfp on s3d
@@ -91,8 +93,6 @@ class ModelConfig:
             raise UsageError(f"a normalisation by std = {self.std} is not possible: it must be positive.")
         if self.architecture == "tased" and (self.encoder != "s3d" or self.audio):
             raise UsageError("tased knows neither another encoder than s3d nor sound: use the architecture tsfp.")
-        if self.encoder != "s3d" and self.audio:
-            raise UsageError(f"tsfp on {self.encoder} has no sound branch: use the encoder s3d.")
 
     @classmethod
     def tased(cls) -> ModelConfig:

@@ -45,7 +45,7 @@ def build(config: ModelConfig) -> nn.Module:
     if config.encoder == "efficientnet-lite0":
         from saliency_cli.models.streaming import StreamingTSFPNet  # only who runs it pays for its import
 
-        return StreamingTSFPNet(lateral_channels=config.lateral_channels)
+        return StreamingTSFPNet(lateral_channels=config.lateral_channels, audio=config.audio)
     return TSFPNet(TSFPConfig(clip_length=config.clip_length, decoding=config.decoding, audio=config.audio))
 
 

@@ -16,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saliency_cli.errors import UsageError
 from saliency_cli.models.efficientnet import TAP_CHANNELS, EfficientNetLite0
 from saliency_cli.models.layers import without_autocast
+from saliency_cli.models.streaming_sound import SoundBranch
 
 __all__ = ["MOTION_CHANNELS", "StreamState", "StreamingTSFPNet", "coarsened", "input_size_for"]
 
@@ -72,7 +74,7 @@ class StreamState:
 class StreamingTSFPNet(nn.Module):
     """Photographs, or frames in presentation order with their motion → one density map each."""
 
-    def __init__(self, *, lateral_channels: int = 64) -> None:
+    def __init__(self, *, lateral_channels: int = 64, audio: bool = False) -> None:
         super().__init__()
         c = lateral_channels
         self.encoder = EfficientNetLite0()
@@ -85,6 +87,7 @@ class StreamingTSFPNet(nn.Module):
         self.head = nn.Conv2d(c, 1, 1)
         self.prior = nn.Parameter(_gaussian_prior(*PRIOR_SIZE))
         self.motion = MotionBranch(c)
+        self.sound = SoundBranch() if audio else None
 
     def forward(
         self,
@@ -93,6 +96,7 @@ class StreamingTSFPNet(nn.Module):
         motion: Tensor | None = None,
         since: Tensor | None = None,
         state: StreamState | None = None,
+        heard: Tensor | None = None,
     ) -> tuple[Tensor, StreamState | None]:
         """Density maps of a run of frames, or of photographs.
 
@@ -103,15 +107,24 @@ class StreamingTSFPNet(nn.Module):
             motion: (B, S, 6, h, w), as :class:`saliency_cli.inference.motion.Motion` has it; None for photographs.
             since: (B, S), seconds since the shot began; goes with ``motion``.
             state: what the previous run returned; None at the start of a video.
+            heard: (B, S, 1024), what :meth:`SoundBranch.hear` made of each frame's sound, zeros for silence; None
+                without sound.
 
         Returns:
             Log density (B, S, H/4, W/4), whose exponential sums to 1 over each map, and the state to go on from, None
             without ``seconds``.
+
+        Raises:
+            UsageError: ``heard`` for a network without a sound branch.
         """
         batch = frames.shape[0]
-        mixed, logits = self.looked_at(frames.flatten(0, 1))  # (B·S, 64, H/4, W/4), (B·S, 1, H/4, W/4)
+        mixed, logits, level3 = self.seen(frames.flatten(0, 1))  # (B·S, 64, …), (B·S, 1, H/4, W/4), (B·S, 112, …)
         if motion is not None and since is not None:
             logits = self.motion(coarsened(mixed), logits, motion.flatten(0, 1), since.flatten())  # (B·S, 1, H/4, W/4)
+        if heard is not None:
+            if self.sound is None:
+                raise UsageError("this network has no sound branch: load weights that have one, or leave sound out.")
+            logits = self.sound(logits, level3, heard.flatten(0, 1))  # (B·S, 1, H/4, W/4)
         log_density = logits.flatten(1).log_softmax(1).view(batch, -1, *logits.shape[-2:])  # (B, S, H/4, W/4)
         if seconds is None:
             return log_density, None
@@ -121,6 +134,10 @@ class StreamingTSFPNet(nn.Module):
 
     def looked_at(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Features and logits of where a photograph is looked at: (N, 3, H, W) → (N, 64, …), (N, 1, H/4, W/4)."""
+        return self.seen(frames)[:2]
+
+    def seen(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same two, and the encoder's level 3, (N, 112, H/16, W/16)."""
         taps = self.encoder(frames)  # 4 × (N, C, h, w), strides 4 … 32
         levels = [lateral(tap) for lateral, tap in zip(self.laterals, taps, strict=True)]  # 4 × (N, 64, h, w)
         size = levels[0].shape[-2:]
@@ -134,7 +151,7 @@ class StreamingTSFPNet(nn.Module):
         # a softmax over thousands of places wants the digits.
         with without_autocast(mixed):
             logits: Tensor = self.head(mixed.float()) + _resize(self.prior, size)  # (N, 1, H/4, W/4)
-        return mixed, logits
+        return mixed, logits, taps[2]
 
 
 def coarsened(mixed: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 __all__ = ["LossWeights", "cc", "kl", "nss", "probability_loss", "saliency_loss"]
 
 EPS = 1e-8
+FLAT = 1e-6  # of its mean: a map that deviates less is even to float32's rounding, which has no slope worth following
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +37,29 @@ def kl(log_density: Tensor, target: Tensor) -> Tensor:
 
 
 def cc(density: Tensor, target: Tensor) -> Tensor:
-    """Linear correlation of two maps (N, h, w), one value a map."""
+    """Linear correlation of two maps (N, h, w), one value a map; 0 without a gradient for a map that is even."""
     s = density - density.mean((1, 2), keepdim=True)
     g = target - target.mean((1, 2), keepdim=True)
-    return (s * g).sum((1, 2)) / ((s.square().sum((1, 2)) * g.square().sum((1, 2))).sqrt() + EPS**2)
+    even = _is_even(density) | _is_even(target)
+    norms = (s.square().sum((1, 2)) * g.square().sum((1, 2))).masked_fill(even, 1.0)  # sqrt has no slope at 0
+    return ((s * g).sum((1, 2)) / (norms.sqrt() + EPS**2)).masked_fill(even, 0.0)
 
 
 def nss(density: Tensor, counts: Tensor) -> Tensor:
-    """Normalised scanpath saliency of (N, h, w) at fixations counted in ``counts`` (N, h, w), one value a map."""
+    """Normalised scanpath saliency of (N, h, w) at fixations counted in ``counts`` (N, h, w), one value a map.
+
+    0 without a gradient for a map that is even, as a network's is whose last ReLU gives nothing but zeros.
+    """
     mean, std = density.mean((1, 2), keepdim=True), density.std((1, 2), keepdim=True)
     scored = (density - mean) / (std + EPS)
-    return (scored * counts).sum((1, 2)) / counts.sum((1, 2)).clamp_min(1)
+    found = (scored * counts).sum((1, 2)) / counts.sum((1, 2)).clamp_min(1)
+    return found.masked_fill(_is_even(density), 0.0)
+
+
+def _is_even(density: Tensor) -> Tensor:
+    """Which of the maps (N, h, w), none of whose values is negative, do not vary: (N,) of bool."""
+    deviation, mean = torch.std_mean(density.detach(), (1, 2))
+    return deviation <= FLAT * mean
 
 
 def saliency_loss(log_density: Tensor, target: Tensor, counts: Tensor, weights: LossWeights) -> Tensor:

@@ -57,10 +57,14 @@ class Ranks:
             buffer.copy_(row[begin : begin + buffer.numel()].view_as(buffer) / self.size)
             begin += buffer.numel()
 
-    def wait(self) -> None:
-        """Until all have come here."""
-        if self.size > 1:
-            torch.distributed.barrier()
+    def agree(self, value: int, device: torch.device) -> bool:
+        """Whether all processes came here with the same ``value``; waits for them. ``device`` is this one's."""
+        if self.size == 1:
+            return True
+        extremes = torch.tensor([value, -value], device=device)
+        torch.distributed.all_reduce(extremes, torch.distributed.ReduceOp.MAX)
+        largest, smallest = extremes.tolist()
+        return bool(largest == -smallest)
 
 
 ALONE = Ranks()
@@ -84,7 +88,7 @@ def together(device: str) -> Iterator[tuple[Ranks, str]]:
 
     Raises:
         UsageError: a device that several processes cannot share.
-        DeviceError: fewer GPUs than processes, or the others do not answer.
+        DeviceError: fewer GPUs than processes, or the others do not answer, or end.
     """
     if not is_launched():
         yield ALONE, device
@@ -110,5 +114,9 @@ def together(device: str) -> Iterator[tuple[Ranks, str]]:
             Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size()),
             (f"cuda:{local}" if on_cuda else "cpu"),
         )
+    except RuntimeError as error:
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):  # gloo raises no class of its own
+            raise DeviceError("another of the processes ended; what it said tells why.") from error
+        raise
     finally:
         torch.distributed.destroy_process_group()

@@ -62,9 +62,7 @@ def run_recipe(
         torch.set_num_threads(threads)
     if isinstance(recipe, StreamingRecipe):
         strange = [
-            f"--{name}"
-            for name, value in {"layout": layout, "soundnet": soundnet, "cache": cache}.items()
-            if value not in (None, "auto")
+            f"--{name}" for name, value in {"layout": layout, "cache": cache}.items() if value not in (None, "auto")
         ]
         if strange:
             raise UsageError(f"{strange[0]}: the recipe {recipe.name} trains the embedded model; leave it out.")
@@ -76,6 +74,7 @@ def run_recipe(
             folder=folder,
             encoder=None if encoder is None else Path(encoder),
             init=init,
+            soundnet=soundnet,
             resume=resume,
             device=device,
             precision=precision,

@@ -1,4 +1,4 @@
-"""Training of the embedded model: on photographs, then on videos, and one averaged model at the end of each.
+"""Training of the embedded model: on photographs, on videos, on their sound, and one averaged model at the end of each.
 
 Batches follow from the seed and the step's number, and a checkpoint holds the optimiser, the schedule and both models,
 so a run that was stopped and resumed ends with the same weights as one that was not.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saliency_cli.errors import WeightsError
+from saliency_cli.errors import UsageError, WeightsError
 from saliency_cli.models.checkpoint import load_strictly
 from saliency_cli.models.efficientnet import MEAN, STD
 from saliency_cli.models.streaming import StreamingTSFPNet, coarsened
@@ -32,7 +32,16 @@ from saliency_cli.training.streaming_data import (
     still_batch,
     to_network,
 )
-from saliency_cli.training.streaming_recipe import StillsStage, StreamingRecipe, VideosStage
+from saliency_cli.training.streaming_recipe import (
+    STAGES,
+    SoundStage,
+    Stage,
+    StillsStage,
+    StreamingRecipe,
+    VideosStage,
+    stage_name,
+)
+from saliency_cli.training.streaming_sound import Hearing, hearing_batch, hearing_of, measure, sound_of
 
 __all__ = ["Progress", "StreamingTrainer", "TrainingData"]
 
@@ -46,10 +55,14 @@ HEADER = "stage,step,loss,rate"
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What is learnt from; what is tested on is not among it."""
+    """What is learnt from; what is tested on is not among it.
+
+    ``hearings``: clips with sound as :func:`hearing_of` has them, for ``[sound]`` alone; None: made of ``clips``.
+    """
 
     stills: list[Still]
     clips: list[Clip]
+    hearings: list[Hearing] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +82,9 @@ class StreamingTrainer:
     Args:
         folder: made if it is not there.
         encoder_state: what the encoder starts from; by default random weights.
-        state: what all but the motion branch starts from, instead.
+        state: what all but the parts that are learnt after the photographs start from, instead: the motion branch if
+            the recipe has videos, the sound branch if it has sound.
+        soundnet_state: what SoundNet starts from, and stays.
         resume: go on from ``last.pt`` if it is there.
         device: where to compute.
         autocast: dtype of mixed precision; None computes in fp32.
@@ -87,6 +102,7 @@ class StreamingTrainer:
         *,
         encoder_state: dict[str, Tensor] | None = None,
         state: dict[str, Tensor] | None = None,
+        soundnet_state: dict[str, Tensor] | None = None,
         resume: bool = False,
         device: torch.device | None = None,
         autocast: torch.dtype | None = None,
@@ -95,21 +111,27 @@ class StreamingTrainer:
         self.recipe, self.data, self.folder = recipe, data, folder
         self.device, self.autocast = device or torch.device("cpu"), autocast
         torch.manual_seed(recipe.seed)
-        self.model = StreamingTSFPNet()
+        self.model = StreamingTSFPNet(audio=recipe.sound is not None)
         if encoder_state is not None:
             load_strictly(self.model.encoder, encoder_state, "the encoder's checkpoint")
         if state is not None:
-            fresh = {n: value for n, value in self.model.state_dict().items() if n.startswith("motion.")}
-            load_strictly(self.model, {**state, **fresh}, "the checkpoint to start from")
+            anew = (*(("motion.",) if recipe.videos else ()), "sound.")
+            fresh = {n: value for n, value in self.model.state_dict().items() if n.startswith(anew)}
+            kept = {n: value for n, value in state.items() if not n.startswith(anew)}
+            load_strictly(self.model, {**kept, **fresh}, "the checkpoint to start from")
+        if soundnet_state is not None:
+            load_strictly(sound_of(self.model).soundnet, soundnet_state, "SoundNet's checkpoint")
         self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self._glances: list[Glances] = []
+        self._hearings: list[Hearing] = []
         self._saved = self._load()
 
     def run(self, *, on_step: Callable[[Progress], None] | None = None) -> dict[str, Tensor]:
         """Train to the end of the recipe and return the averaged model's state.
 
         Raises:
+            UsageError: nobody looked at any of the videos.
             WriteError: the folder cannot be written to.
         """
         reached = self._saved["stage"] if self._saved else 0
@@ -134,7 +156,7 @@ class StreamingTrainer:
         """How many steps all the stages before this one have."""
         return sum(stage.steps for stage in self.recipe.stages[:number])
 
-    def _stage(self, number: int, stage: StillsStage | VideosStage) -> Iterator[tuple[Progress, float]]:
+    def _stage(self, number: int, stage: Stage) -> Iterator[tuple[Progress, float]]:
         """The steps of a stage that are still to do."""
         optimiser, schedule = self._optimiser(stage)
         begin = 0
@@ -144,9 +166,13 @@ class StreamingTrainer:
             begin = self._saved["step"]
         if isinstance(stage, VideosStage) and begin < stage.steps:
             self._glances = [self._glance(clip) for clip in self.data.clips]
+            if not any(glances.counts.any() for glances in self._glances):
+                raise UsageError("nobody looks at any video while it is shown; check the onsets of the fixations.")
+        if isinstance(stage, SoundStage) and begin < stage.steps:
+            self._listen(anew=not begin)
         for step in range(begin, stage.steps):
-            rng = np.random.default_rng([self.recipe.seed, isinstance(stage, VideosStage), step])
-            loss = self._still_loss(stage, rng) if isinstance(stage, StillsStage) else self._video_loss(stage, rng)
+            rng = np.random.default_rng([self.recipe.seed, list(STAGES).index(stage_name(stage)), step])
+            loss = self._stage_loss(stage, rng)
             self.model.zero_grad()  # of frozen parts too: what the stage before left there would count in the norm
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_LIMIT)
@@ -157,9 +183,13 @@ class StreamingTrainer:
             done = step + 1
             if done == stage.steps or done % stage.checkpoint_every == 0:
                 self._save(number, done, optimiser, schedule)
-            name = "stills" if isinstance(stage, StillsStage) else "videos"
-            progress = Progress(name, done, stage.steps, self._before(number) + done, float(loss.detach()))
+            progress = Progress(stage_name(stage), done, stage.steps, self._before(number) + done, float(loss.detach()))
             yield progress, float(schedule.get_last_lr()[-1])
+
+    def _stage_loss(self, stage: Stage, rng: np.random.Generator) -> Tensor:
+        if isinstance(stage, StillsStage):
+            return self._still_loss(stage, rng)
+        return self._video_loss(stage, rng) if isinstance(stage, VideosStage) else self._sound_loss(stage, rng)
 
     def _still_loss(self, stage: StillsStage, rng: np.random.Generator) -> Tensor:
         scale = float(rng.choice(stage.scales))
@@ -185,7 +215,15 @@ class StreamingTrainer:
             stage, log_density, batch.target.repeat_interleave(times, 0), batch.counts.repeat_interleave(times, 0)
         )
 
-    def _loss(self, stage: StillsStage | VideosStage, log_density: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+    def _sound_loss(self, stage: SoundStage, rng: np.random.Generator) -> Tensor:
+        batch = hearing_batch(self._hearings, rng, size=stage.batch)
+        self.model.eval()
+        seen = (each.to(self.device) for each in (batch.logits, batch.level3, batch.heard))
+        logits = sound_of(self.model)(*seen)  # (B, 1, h, w)
+        log_density = logits.flatten(1).log_softmax(1).view_as(logits)[:, 0]  # (B, h, w)
+        return self._loss(stage, log_density, batch.target, batch.counts)
+
+    def _loss(self, stage: Stage, log_density: Tensor, target: Tensor, counts: Tensor) -> Tensor:
         """Of maps (B, h, w)."""
         target, counts = target.to(self.device), counts.to(self.device)
         seen = counts.sum((1, 2)) > 0  # a picture nobody looked at teaches nothing
@@ -205,6 +243,27 @@ class StreamingTrainer:
             logits.append(looked_at.float())
         return glances_of(clip, torch.cat(features), torch.cat(logits))
 
+    def _listen(self, *, anew: bool) -> None:
+        """See and hear the clips, once for all steps, and centre the branch on their sound before the first."""
+        known = self.data.hearings
+        if known is None:
+            known = [
+                hearing_of(
+                    self.model,
+                    clip,
+                    input_size=self.recipe.input_size,
+                    device=self.device,
+                    autocast=self.autocast,
+                )
+                for clip in self.data.clips
+                if clip.sound is not None
+            ]
+        self._hearings = known
+        if anew:
+            measure(sound_of(self.model), known)
+            for name, value in sound_of(self.model).named_buffers(recurse=False):
+                self.average[f"sound.{name}"].copy_(value)
+
     def _normalised(self, pictures: Tensor) -> Tensor:
         """(B, 3, H, W) in 0 … 255, as the network takes them."""
         return ((pictures.to(self.device) / 255 - MEAN) / STD).contiguous(memory_format=torch.channels_last)
@@ -212,19 +271,18 @@ class StreamingTrainer:
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
 
-    def _optimiser(
-        self, stage: StillsStage | VideosStage
-    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    def _optimiser(self, stage: Stage) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
         """AdamW with a rate for each part, on one cycle. What the stage does not train is frozen."""
         rates = (
             {"encoder": stage.encoder_rate, "pyramid": stage.pyramid_rate}
             if isinstance(stage, StillsStage)
-            else {"motion": stage.rate}
+            else {"motion" if isinstance(stage, VideosStage) else "sound": stage.rate}
         )
         groups: dict[str, list[nn.Parameter]] = {part: [] for part in rates}
         for name, parameter in self.model.named_parameters():
             part = name.split(".")[0]
-            part = part if part in ("encoder", "motion") else "pyramid"
+            part = part if part in ("encoder", "motion", "sound") else "pyramid"
+            part = "soundnet" if name.startswith("sound.soundnet.") else part  # is never trained
             parameter.requires_grad_(part in rates)
             if part in rates:
                 groups[part].append(parameter)
@@ -238,7 +296,10 @@ class StreamingTrainer:
 
     @torch.no_grad()
     def _update_average(self, decay: float) -> None:
+        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
         for name, value in self.model.state_dict().items():
+            if name in frozen:
+                continue
             if value.is_floating_point():
                 self.average[name].lerp_(value, 1 - decay)
             else:

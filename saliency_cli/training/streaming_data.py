@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saliency_cli.inference.motion import MotionMeter
-from saliency_cli.media import open_source
+from saliency_cli.media import Sound, open_source, read_sound
 from saliency_cli.metrics.gaze import (
     SIGMA_STILL,
     SIGMA_VIDEO,
@@ -62,7 +62,8 @@ class Still:
 class Clip:
     """A video of S frames, uint8 (H, W, 3) RGB, at ``seconds`` (S,) on the container's clock, and its fixations.
 
-    ``motion``: float16 (S, 6, h, w), and ``since``: float32 (S,), as :class:`Motion` has them.
+    ``motion``: float16 (S, 6, h, w), and ``since``: float32 (S,), as :class:`Motion` has them. ``sound``:
+    None if there is none, or none was asked for.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Clip:
     motion: NDArray[np.float16]
     since: NDArray[np.float32]
     fixations: Fixations
+    sound: Sound | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,18 +118,26 @@ def load_stills(gaze: GazeTable, items: Iterable[Item]) -> list[Still]:
     return stills
 
 
-def load_clips(gaze: GazeTable, items: Iterable[Item]) -> list[Clip]:
-    """Those of the items that are videos, their motion measured on every frame, but not every frame kept."""
+def load_clips(gaze: GazeTable, items: Iterable[Item], *, sound: bool = False, silent: bool = True) -> list[Clip]:
+    """Those of the items that are videos with fixations, their motion measured on every frame, but not all kept.
+
+    With ``sound`` they bring it; without ``silent`` those that have none are left out.
+    """
     clips = []
     for item in items:
-        if item.kind != "video":
+        fixations = gaze.fixations(item.dataset, item.name)
+        if item.kind != "video" or not len(fixations.points):
             continue
         frames: list[NDArray[np.uint8]] = []
         seconds: list[float] = []
         motion: list[NDArray[np.float16]] = []
         since: list[float] = []
         meter = MotionMeter()
-        with open_source(gaze.stimulus_path(item.dataset, item.name)) as source:
+        path = gaze.stimulus_path(item.dataset, item.name)
+        heard = read_sound(path) if sound else None
+        if heard is None and not silent:
+            continue
+        with open_source(path) as source:
             for frame in source:
                 seen = meter.measure(frame.pixels, frame.seconds)
                 if not seconds or frame.seconds - seconds[-1] > CACHE_GAP:
@@ -142,7 +152,8 @@ def load_clips(gaze: GazeTable, items: Iterable[Item]) -> list[Clip]:
                 np.array(seconds),
                 np.stack(motion),
                 np.array(since, np.float32),
-                gaze.fixations(item.dataset, item.name),
+                fixations,
+                heard,
             )
         )
     return clips

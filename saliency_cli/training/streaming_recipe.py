@@ -1,10 +1,11 @@
-"""How the embedded model is trained: first on photographs, then, with what it learnt there frozen, on videos."""
+"""How the embedded model is trained: on photographs, then, what it learnt frozen, on videos, and on sound."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from saliency_cli.errors import UsageError
 from saliency_cli.metrics.split import FOLDS
@@ -13,7 +14,16 @@ from saliency_cli.models.efficientnet import MEAN, STD
 from saliency_cli.training.losses import LossWeights
 from saliency_cli.training.tables import NAME, build
 
-__all__ = ["StillsStage", "StreamingRecipe", "VideosStage", "streaming_recipe"]
+__all__ = [
+    "STAGES",
+    "SoundStage",
+    "Stage",
+    "StillsStage",
+    "StreamingRecipe",
+    "VideosStage",
+    "stage_name",
+    "streaming_recipe",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +64,41 @@ class VideosStage:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundStage:
+    """What sound changes: the fusion learns from single frames of the videos that have sound, the rest stays as it is.
+
+    As there are few of them, the rate is low and the decay of weights high. ``study`` is a sentence on what the branch
+    was found to be good for, which goes with the checkpoint and is said when sound is used. The rest is as for videos.
+    """
+
+    loss: LossWeights
+    steps: int
+    batch: int = 16
+    rate: float = 1e-3
+    weight_decay: float = 1e-1
+    average_decay: float = 0.99
+    checkpoint_every: int = 100
+    study: str = ""
+
+
+Stage: TypeAlias = StillsStage | VideosStage | SoundStage
+STAGES: Mapping[str, type[Stage]] = {"stills": StillsStage, "videos": VideosStage, "sound": SoundStage}
+
+
+def stage_name(stage: Stage) -> str:
+    """The table in the recipe: stills, videos or sound."""
+    return next(name for name, kind in STAGES.items() if isinstance(stage, kind))
+
+
+@dataclass(frozen=True, slots=True)
 class StreamingRecipe:
     """A whole run of the embedded model.
 
     ``input_size`` and ``still_size`` are the budgets of area (height, width) that frames and photographs of any shape
     are fitted into, and go with the checkpoint. ``name`` names the result's file, ``licence`` is the result's. Without
-    ``[stills]`` the run goes on from another one's weights; without ``[videos]`` movement is not learnt. ``fold``, from
-    1 to 5, leaves out a fifth of the videos, to be tested on, instead of those that validate. ``text`` is the recipe
-    file's, to be stored with the result.
+    ``[stills]`` the run goes on from another one's weights; without ``[videos]`` movement is not learnt; without
+    ``[sound]`` the network has no sound branch. ``fold``, from 1 to 5, leaves out a fifth of the videos, to be tested
+    on, instead of those that validate. ``text`` is the recipe file's, to be stored with the result.
     """
 
     name: str
@@ -73,6 +110,7 @@ class StreamingRecipe:
     stills: StillsStage | None
     videos: VideosStage | None
     text: str
+    sound: SoundStage | None = None
     licence: str = ""
     fold: int = 0
 
@@ -86,12 +124,13 @@ class StreamingRecipe:
             still_size=self.still_size,
             mean=MEAN,
             std=STD,
+            audio=self.sound is not None,
         )
 
     @property
-    def stages(self) -> tuple[StillsStage | VideosStage, ...]:
+    def stages(self) -> tuple[Stage, ...]:
         """Those that the recipe has, in their order."""
-        return tuple(stage for stage in (self.stills, self.videos) if stage is not None)
+        return tuple(stage for stage in (self.stills, self.videos, self.sound) if stage is not None)
 
 
 def streaming_recipe(table: dict[str, Any], text: str, source: str) -> StreamingRecipe:
@@ -102,13 +141,15 @@ def streaming_recipe(table: dict[str, Any], text: str, source: str) -> Streaming
     """
     shared = table.pop("loss", {})
     parts: dict[str, Any] = {}
-    for name, kind in (("stills", StillsStage), ("videos", VideosStage)):
+    for name, kind in STAGES.items():
         stage = table.pop(name, None)
         own = stage.pop("loss", shared) if isinstance(stage, dict) else shared
         loss = build(LossWeights, own, f"{source}: [loss]")
         parts[name] = None if stage is None else build(kind, stage, f"{source}: [{name}]", loss=loss)
     if not any(parts.values()):
-        raise UsageError(f"{source}: a recipe needs a table [model], or at least one of [stills] and [videos].")
+        raise UsageError(
+            f"{source}: a recipe needs a table [model], or at least one of [stills], [videos] and [sound]."
+        )
     recipe = build(StreamingRecipe, table, source, text=text, **parts)
     if fault := _fault(recipe):
         raise UsageError(f"{source}: {fault}.")
@@ -128,7 +169,7 @@ def _fault(recipe: StreamingRecipe) -> str | None:
     if not 0 <= recipe.fold <= FOLDS:
         return f"fold must be one of 1 to {FOLDS}, or 0 for none"
     for stage in recipe.stages:
-        name = "stills" if isinstance(stage, StillsStage) else "videos"
+        name = stage_name(stage)
         rates = (stage.encoder_rate, stage.pyramid_rate) if isinstance(stage, StillsStage) else (stage.rate,)
         if min(stage.steps, stage.batch, stage.checkpoint_every) < 1:
             return f"[{name}] needs at least one of all that is counted"

@@ -46,6 +46,8 @@ def validate(
 ) -> Scores:
     """The loss at the network's size, and NSS at the recordings' as ``vsal evaluate`` takes it, over all processes.
 
+    An even map, for which there is no NSS, counts as 0, its mean over all pixels.
+
     Raises:
         UsageError: nobody looked at any of the frames.
     """
@@ -60,17 +62,19 @@ def validate(
             if not saliency.isfinite().all():
                 raise UsageError("the network's maps are no longer finite: lower optimiser.rate, or use fp32.")
             for number, truth in enumerate(portion.scored):
-                scored = nss(match_size(saliency[number].cpu().numpy(), *truth.counts.shape), truth.counts)
                 fixated = portion.fixated[number : number + 1].to(device)
-                if math.isnan(scored) or not fixated.any():
+                if not fixated.any():
                     continue
+                scored = nss(match_size(saliency[number].cpu().numpy(), *truth.counts.shape), truth.counts)
+                if math.isnan(scored):  # an even map: left out, a network would gain by giving up on what is hard
+                    scored = 0.0
                 one = saliency[number : number + 1]
                 loss = probability_loss(one, portion.target[number : number + 1].to(device), fixated, recipe.loss)
                 sums += torch.tensor([float(loss), scored, 1.0], dtype=torch.float64)
     loss_sum, nss_sum, frames = ranks.add_up(sums.to(device) if ranks.size > 1 else sums).tolist()
     if not frames:
         raise UsageError(
-            f"none of the validation frames of {recipe.data.validation!r} has a fixation and a map that varies; "
+            f"none of the validation frames of {recipe.data.validation!r} has a fixation; "
             "raise data.validation_frames, or validate on another split."
         )
     return Scores(loss_sum / frames, nss_sum / frames, int(frames))

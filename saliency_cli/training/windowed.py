@@ -99,6 +99,9 @@ class WindowedTrainer:
                 f"{ranks.size} processes cannot share {self._portions} portions a step evenly: change "
                 f"schedule.at_once (now {recipe.schedule.at_once}) or schedule.batch (now {recipe.schedule.batch})."
             )
+        height, width = recipe.model.input_size
+        if recipe.schedule.at_once * max(recipe.model.clip_length // 8, 1) * (height // 32) * (width // 32) < 2:
+            raise UsageError("schedule.at_once = 1 leaves batch norms one value of so small a clip; use 2 or more.")
         self.module = module.to(self.device)
         for name, child in module.named_children():  # where convolutions and poolings are several times faster
             if part_of(name) != "sound":  # SoundNet's are two-dimensional
@@ -108,7 +111,10 @@ class WindowedTrainer:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=autocast is torch.float16)
         self.step, self.best, self.best_step, self._stale, self._validations = 0, -math.inf, 0, 0, 0
         self._load()
-        ranks.wait()  # nobody writes before all have read
+        if not ranks.agree(self.step, self.device):  # also: nobody writes before all have read
+            raise UsageError(
+                f"the processes find different checkpoints in {folder}: it must be one folder, shared by all machines."
+            )
         self._parallel = module if ranks.size == 1 else DistributedDataParallel(module)
 
     def finished(self) -> bool:
@@ -161,20 +167,25 @@ class WindowedTrainer:
             if part_of(name) in self._frozen:
                 child.eval()
         self._optimiser.zero_grad()
-        total = torch.zeros((), device=self.device)
-        mine = self._portions // self.ranks.size
+        total = torch.zeros(2, device=self.device)
+        mine, batch = self._portions // self.ranks.size, self.recipe.schedule.batch
         for number in range(mine):
             with nullcontext() if number + 1 == mine else self._unsynchronised():
-                loss = self._loss(next(portions)) / self._portions
+                loss, seen = self._loss(next(portions))
                 # DistributedDataParallel takes the mean over processes; the sum is meant.
-                torch.autograd.backward(self._scaler.scale(loss * self.ranks.size))
-            total += loss.detach()
-        value = float(self.ranks.add_up(total))
+                torch.autograd.backward(self._scaler.scale(loss / batch * self.ranks.size))
+            total += torch.stack([loss.detach(), seen])
+        summed, clips = self.ranks.add_up(total).tolist()
+        value = float(summed / max(clips, 1))
         if not math.isfinite(value):
             raise UsageError(
                 f"the loss of step {self.step + 1} is {value}: lower the rates with --set optimiser.rate=…, "
                 "or compute with --precision fp32."
             )
+        if 0 < clips < batch:  # the mean is over clips that somebody looked at, in whichever portions they are
+            for parameter in self.module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(batch / clips)
         if self.recipe.optimiser.gradient_limit:
             self._scaler.unscale_(self._optimiser)
             nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.optimiser.gradient_limit)
@@ -187,14 +198,16 @@ class WindowedTrainer:
         """Gradients are added up here, and sent around with the step's last portion."""
         return self._parallel.no_sync() if isinstance(self._parallel, DistributedDataParallel) else nullcontext()
 
-    def _loss(self, portion: Portion) -> Tensor:
+    def _loss(self, portion: Portion) -> tuple[Tensor, Tensor]:
+        """The sum over the clips whose last frame somebody looked at, and their number."""
         clip = prepare_clip(portion.frames, self.recipe, self.device)  # (B, 3, T, H, W)
         inputs = (clip,) if portion.sound is None else (clip, portion.sound.to(self.device))
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             saliency = self._parallel(*inputs)  # (B, H, W)
         target, fixated = portion.target.to(self.device), portion.fixated.to(self.device)
         seen = fixated.sum((1, 2)) > 0  # a frame nobody looked at teaches nothing
-        return probability_loss(saliency.float()[seen], target[seen], fixated[seen], self.recipe.loss)
+        mean = probability_loss(saliency.float()[seen], target[seen], fixated[seen], self.recipe.loss)
+        return mean * seen.sum(), seen.sum()
 
     def _validate(
         self, clips: ValidationClips, row: Callable[[list[Any]], None], board: Board, on_best: OnBest | None

@@ -130,7 +130,7 @@ def _fault(recipe: WindowedRecipe) -> str | None:
     if recipe.seed < 0:
         return "seed must not be negative"
     if recipe.model.encoder != "s3d":
-        return f"[model] trains networks on s3d; {recipe.model.encoder} is trained by [[stages]]"
+        return f"[model] trains networks on s3d; {recipe.model.encoder} is trained by [stills], [videos] and [sound]"
     if not data.train or data.train == data.validation:
         return "[data] needs a split to train on, and another one to validate"
     if min(data.validation_frames, data.validation_clips, schedule.patience) < 0:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saliency_cli._version import __version__
 from saliency_cli.datasets import Dataset, FrameRecording, Layout, Recording, open_dataset
-from saliency_cli.errors import UsageError
+from saliency_cli.errors import DeviceError, UsageError
 from saliency_cli.inference.device import DTYPES, choose_device, choose_precision
 from saliency_cli.media import probe
 from saliency_cli.models.checkpoint import read_checkpoint, save_checkpoint
@@ -57,6 +57,11 @@ def run_windowed(
     """
     place, _ = choose_device(device)
     chosen, _ = choose_precision(precision, place)
+    if chosen == "bf16" and place.type == "cpu":
+        raise DeviceError(
+            "--precision bf16: a CPU's gradients of three-dimensional convolutions are wrong in it (torch 2.13); "
+            "use fp32, or a GPU."
+        )
     resumes = resume and (folder / LAST).exists()
     if not resumes:
         check_start(recipe, encoder=encoder, init=init, soundnet=soundnet)

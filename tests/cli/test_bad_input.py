@@ -120,7 +120,6 @@ def test_a_truncated_video_gives_what_can_be_read(vsal: Any, folder: Path) -> No
         (["-o", "o.gif"], "not as .gif"),
         (["-o", "-"], "only the statistics"),
         (["--raw"], "which make no overlay"),
-        (["--audio"], "have no audio branch"),
         (["-o", "clip.mp4"], "would replace the input"),
     ],
 )

@@ -6,6 +6,7 @@ import io
 import logging
 
 import pytest
+import typer
 
 from saliency_cli.cli import console
 
@@ -58,3 +59,20 @@ def test_how_much_is_logged(verbose: int, quiet: bool, level: int) -> None:
     console.setup(verbose, quiet)
     assert logging.getLogger("saliency_cli").level == level
     console.setup(0, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [((), "of what was not finished nothing is left"), (("a file is whole",), "a file is whole")],
+)
+def test_who_stops_a_command_is_told_what_is_left(
+    said: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @console.guarded
+    def stopped() -> None:
+        raise KeyboardInterrupt(*said)
+
+    with pytest.raises(typer.Exit) as caught:
+        stopped()
+    assert caught.value.exit_code == 130
+    assert capsys.readouterr().err == f"vsal: interrupted; {message}.\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from clips import Tone, draw_number, make_clip
 from fakes import program, video_facts
 
 from saliency_cli.inference.predictor import SaliencyPredictor
+from saliency_cli.models import manifest
+from saliency_cli.models.checkpoint import read_checkpoint, save_checkpoint
+from saliency_cli.models.config import ModelConfig
 from saliency_cli.models.tased import TASEDNet
 from saliency_cli.types import SaliencyFrame
 from saliency_cli.windows import window_indices
@@ -182,11 +186,22 @@ def test_inputs_whose_products_would_have_one_name_are_refused(vsal: Any, clip: 
     assert {path.name for path in folder.iterdir()} == {"clip.mp4", "a"}
 
 
-def test_audio_says_plainly_that_the_embedded_model_has_none(vsal: Any, clip: Path, folder: Path) -> None:
-    result = vsal("predict", clip, "--audio")
+def test_audio_says_plainly_that_weights_have_none(vsal: Any, clip: Path, folder: Path) -> None:
+    embedded = read_checkpoint(manifest.verify("tsfp-lite0").path)
+    deaf = {name: tensor for name, tensor in embedded.state.items() if not name.startswith("sound.")}
+    config = replace(ModelConfig.from_metadata(embedded.metadata), audio=False)
+    save_checkpoint(folder / "deaf.safetensors", deaf, config)
+    result = vsal("predict", clip, "--audio", "--weights", "deaf.safetensors")
     assert result.exit_code == 2
     assert "have no audio branch; leave --audio out, or give weights of TSFP-Net with audio" in result.stderr
-    assert [path.name for path in folder.iterdir()] == ["clip.mp4"]
+    assert {path.name for path in folder.iterdir()} == {"clip.mp4", "deaf.safetensors"}
+
+
+def test_audio_says_what_was_measured_of_it(vsal: Any, clip: Path, folder: Path) -> None:
+    result = vsal("predict", clip, "--audio", "-o", "heard.mp4")
+    assert result.exit_code == 0, result.stderr
+    assert "sound was found to be of no use" in " ".join(result.stderr.split())
+    assert (folder / "heard.mp4").exists()
 
 
 def test_the_environment_sets_options_and_flags_win(

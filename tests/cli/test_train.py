@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -72,6 +73,31 @@ def test_train_and_resume(recipe: Path, gaze: Path, encoder: Path, tmp_path: Pat
     other = vsal(*command, "--resume")
     assert other.exit_code == 4
     assert "another recipe" in other.stderr
+
+
+def test_cross_validation(recipe: Path, gaze: Path, encoder: Path, tmp_path: Path) -> None:
+    """A fold goes on from the photographs' part, and is scored on the videos that it left out, and no others."""
+    whole = ("train", recipe, "--gaze", gaze, "-o", tmp_path / "whole", "--encoder", encoder, "--no-evaluate")
+    weights = vsal(*whole, "--device", "cpu").stdout.strip()
+    for fold, left_out in ((1, "Moved"), (2, "Yan")):
+        run = ("train", recipe, "--gaze", gaze, "-o", tmp_path / f"fold-{fold}", "--init", weights, "--device", "cpu")
+        result = vsal(*run, "--set", f"fold={fold}")
+        assert result.exit_code == 0, result.output
+        metadata = read_checkpoint(result.stdout.strip()).metadata
+        assert metadata["recipe"].endswith(f"[set]\nfold = {fold}\n")
+        assert metadata["start"].startswith("tiny.safetensors (")
+        assert metadata["validation_scores"] in result.stderr
+        part = ("--select", f"fold-{fold}", "--device", "cpu", "--json")
+        scored = vsal("evaluate", gaze, "--weights", result.stdout.strip(), *part)
+        assert scored.exit_code == 0, scored.output
+        (item,) = [item["item"] for item in json.loads(scored.stdout)["items"]]
+        assert item == left_out
+    lost = vsal("train", recipe, "--gaze", gaze, "-o", tmp_path / "fold-1", "--set", "fold=1", "--resume")
+    assert lost.exit_code == 4
+    assert "began elsewhere: resume with the same --init" in lost.stderr
+    none = vsal("train", recipe, "--gaze", gaze, "-o", tmp_path / "none", "--init", weights, "--set", "fold=3")
+    assert none.exit_code == 2
+    assert "has no videos in fold 3" in none.stderr
 
 
 def test_what_it_trained_can_be_evaluated(recipe: Path, gaze: Path, encoder: Path, tmp_path: Path) -> None:
@@ -185,10 +211,17 @@ def test_what_does_not_fit(
 
 def test_options_of_other_recipes(recipe: Path, gaze: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ("train", recipe, "--gaze", gaze, "-o", tmp_path / "run")
-    for option in ("--init", "--soundnet", "--cache", "--layout"):
+    for option in ("--cache", "--layout"):
         result = vsal(*command, option, "gaze")
         assert result.exit_code == 2
         assert f"{option}: the recipe tiny trains the embedded model" in result.stderr
+    result = vsal(*command, "--soundnet", "ears.pt")
+    assert result.exit_code == 2
+    assert "--soundnet ears.pt: the recipe tiny has no [sound]" in result.stderr
+    result = vsal(*command, "--init", "none.safetensors")
+    assert result.exit_code == 4
+    assert "training cannot start from none.safetensors" in result.stderr
+    assert not (tmp_path / "run").exists()
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     result = vsal(*command)

@@ -64,6 +64,29 @@ def test_precision_by_default_and_by_name() -> None:
     assert DTYPES["bf16"] is torch.bfloat16
 
 
+@pytest.mark.parametrize(
+    ("amx", "avx512", "choice"),
+    [(True, True, ("bf16", "AMX")), (False, True, ("bf16", "AVX512-BF16")), (False, False, ("fp32", "exact"))],
+)
+def test_auto_is_bf16_where_it_is_fast_and_measured(
+    machine: pytest.MonkeyPatch, amx: bool, avx512: bool, choice: tuple[str, str]
+) -> None:
+    machine.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    machine.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    precision, reason = choose_precision("auto", CPU, measured=True)
+    assert precision == choice[0]
+    assert choice[1] in reason
+    assert choose_precision("auto", CPU)[0] == "fp32"
+    assert choose_precision("fp32", CPU, measured=True) == ("fp32", "as asked for")
+    assert choose_precision("auto", CPU, exact=True, measured=True) == ("fp32", "exact")
+
+
+def test_auto_on_a_torch_that_does_not_know_its_processor(machine: pytest.MonkeyPatch) -> None:
+    machine.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    machine.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert choose_precision("auto", CPU, measured=True)[0] == "fp32"
+
+
 @pytest.mark.parametrize("wanted", ["auto", "fp32"])
 def test_exact_is_fp32(wanted: str) -> None:
     assert choose_precision(wanted, CPU, exact=True) == ("fp32", "exact")

@@ -13,21 +13,30 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from reference import state_dict
+from tiny_networks import awake
 from torch import Tensor, nn
 
 from saliency_cli.errors import DeviceError, UsageError
+from saliency_cli.inference.motion import MotionMeter
 from saliency_cli.inference.predictor import SaliencyPredictor
 from saliency_cli.models.config import ModelConfig
 from saliency_cli.models.registry import LoadedModel, build
 from saliency_cli.models.soundnet import SAMPLES
-from saliency_cli.models.streaming import input_size_for
+from saliency_cli.models.streaming import StreamingTSFPNet, input_size_for
 from saliency_cli.types import Frame
 from saliency_cli.windows import window_indices
 
 LENGTH = 4
 TASED = ModelConfig(architecture="tased", clip_length=LENGTH, input_size=(32, 64))
 LISTENING = ModelConfig(architecture="tsfp", clip_length=16, input_size=(32, 64), audio=True)
-EMBEDDED = ModelConfig(architecture="tsfp", encoder="efficientnet-lite0", input_size=(64, 96), mean=0.498, std=0.502)
+EMBEDDED = ModelConfig(
+    architecture="tsfp",
+    encoder="efficientnet-lite0",
+    input_size=(64, 96),
+    still_size=(128, 192),
+    mean=0.498,
+    std=0.502,
+)
 
 
 def loaded(config: ModelConfig, module: nn.Module | None = None) -> LoadedModel:
@@ -136,33 +145,126 @@ def test_sound_for_a_network_without_ears_is_refused(config: ModelConfig) -> Non
         predictor.predict(clip(1), listen=lambda *_: np.zeros(SAMPLES, np.float32))
 
 
-@pytest.mark.parametrize("count", [1, 4, 6])
-def test_the_embedded_model_sees_each_frame_once_and_in_order(count: int) -> None:
-    model, frames = loaded(EMBEDDED), clip(count, height=120, width=200)
-    maps = list(SaliencyPredictor(model).predict(iter(frames)))
-    height, width = input_size_for(200, 120, budget=(64, 96))
-    small = np.stack([cv2.resize(f.pixels, (width, height), interpolation=cv2.INTER_AREA) for f in frames])
-    pixels = ((torch.from_numpy(small).float() / 255 - 0.498) / 0.502).permute(0, 3, 1, 2)[None]
-    with torch.no_grad():
-        log_density, _ = model.module(pixels, torch.tensor([[f.seconds for f in frames]], dtype=torch.float64))
-    assert [saliency.index for saliency in maps] == list(range(count))
+def seeing() -> LoadedModel:
+    """The embedded model as after a training: what it shows depends on what it sees, and on what moves."""
+    torch.manual_seed(4)
+    return loaded(EMBEDDED, awake(StreamingTSFPNet()))
+
+
+def shown(model: LoadedModel, frames: Sequence[Frame], **options: Any) -> list[NDArray[np.float32]]:
+    maps = list(SaliencyPredictor(model, device="cpu", precision="fp32").predict(iter(frames), **options))
+    assert [saliency.index for saliency in maps] == [frame.index for frame in frames]
     assert [saliency.seconds for saliency in maps] == [frame.seconds for frame in frames]
-    for saliency, expected in zip(maps, log_density[0].exp().numpy(), strict=True):
+    for saliency in maps:
         assert saliency.saliency.dtype == np.float32
-        assert saliency.saliency.shape == (height // 4, width // 4)
         assert saliency.saliency.sum() == pytest.approx(1, abs=1e-4)
-        np.testing.assert_allclose(saliency.saliency, expected, rtol=1e-3, atol=1e-7)
+        assert saliency.saliency.min() >= 0
+    return [saliency.saliency for saliency in maps]
+
+
+def network_input(pixels: NDArray[np.uint8], budget: tuple[int, int]) -> Tensor:
+    """A picture as the embedded network takes it, (3, H, W)."""
+    height, width = input_size_for(pixels.shape[1], pixels.shape[0], budget=budget)
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return ((torch.from_numpy(small).float() / 255 - 0.498) / 0.502).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_the_embedded_model_sees_each_frame_once_and_in_order_and_what_moves(count: int) -> None:
+    model, frames = seeing(), clip(count, height=120, width=200)
+    maps = shown(model, frames)
+    pixels = torch.stack([network_input(frame.pixels, EMBEDDED.input_size) for frame in frames])[None]
+    meter = MotionMeter()
+    motion = [meter.measure(frame.pixels, frame.seconds) for frame in frames]
+    seconds = torch.tensor([[frame.seconds for frame in frames]], dtype=torch.float64)
+    moving = torch.from_numpy(np.stack([each.maps for each in motion]))[None]
+    since = torch.tensor([[each.since for each in motion]], dtype=torch.float32)
+    with torch.no_grad():
+        log_density, _ = model.module(pixels, seconds, moving, since)
+    for saliency, expected in zip(maps, log_density[0].exp().numpy(), strict=True):
+        assert saliency.shape == (pixels.shape[-2] // 4, pixels.shape[-1] // 4)
+        np.testing.assert_allclose(saliency, expected, rtol=1e-3, atol=1e-7)
+
+
+def test_motion_is_measured_on_frames_as_they_are_decoded_and_changes_the_map() -> None:
+    """Two videos that end with the same frame: in one it stands still, in the other something came."""
+    rng = np.random.default_rng(1)
+    ground = cv2.GaussianBlur(rng.integers(0, 256, (120, 200, 3), dtype=np.uint8), (0, 0), 3)
+    other = ground.copy()
+    other[30:70, 40:90] = other[34:74, 44:94]
+    still, moving = (
+        [Frame(n, p, 10 * n, Fraction(1, 25)) for n, p in enumerate(pair)] for pair in ((ground,) * 2, (other, ground))
+    )
+    model = seeing()
+    assert np.abs(shown(model, still)[1] - shown(model, moving)[1]).max() > 1e-5
+    np.testing.assert_allclose(shown(model, still)[1], shown(model, still, still=False)[1], rtol=1e-6)
+
+
+def test_a_photograph_is_seen_in_two_sizes_as_it_is_and_mirrored() -> None:
+    """And a video of one frame is a video: seen once, at another size, with what moves."""
+    model, (frame,) = seeing(), clip(1, height=120, width=200)
+    (found,) = shown(model, [frame], still=True)
+    height, width = EMBEDDED.still_size
+    looks = []
+    with torch.no_grad():
+        for scale in (1, 1.25):
+            pixels = network_input(frame.pixels, (round(scale * height), round(scale * width)))
+            for flip in (False, True):
+                log_density, _ = model.module((pixels.flip(-1) if flip else pixels)[None, None])
+                density = log_density[0, 0].exp()
+                looks.append((density.flip(-1) if flip else density).numpy())
+    shape = looks[-1].shape
+    assert found.shape == shape
+    assert looks[0].shape < shape
+    average = np.mean([cv2.resize(look, shape[::-1], interpolation=cv2.INTER_LINEAR) for look in looks], axis=0)
+    np.testing.assert_allclose(found, average / average.sum(), rtol=1e-3, atol=1e-8)
+    assert np.abs(looks[2] - looks[3]).max() > 1e-5  # so that the mirror image matters
+    (as_video,) = shown(model, [frame])
+    small = input_size_for(200, 120, budget=EMBEDDED.input_size)
+    assert as_video.shape == (small[0] // 4, small[1] // 4) != found.shape
+
+
+@pytest.mark.parametrize("size", [(96, 160), (120, 200), (200, 117)])
+def test_a_mirrored_photograph_gets_the_mirrored_map(size: tuple[int, int]) -> None:
+    model, (frame,) = seeing(), clip(1, height=size[0], width=size[1])
+    mirrored = Frame(0, np.ascontiguousarray(frame.pixels[:, ::-1]), frame.pts, frame.time_base)
+    (one,), (other,) = (shown(model, [each], still=True) for each in (frame, mirrored))
+    contrast = one.max() - one.min()
+    assert contrast > 0.1 * one.max()
+    np.testing.assert_allclose(other[:, ::-1], one, rtol=0, atol=0.02 * contrast)  # shrinking rounds to gray levels
+    assert np.abs(other - one).max() > 0.05 * contrast
+
+
+def test_photographs_do_not_depend_on_one_another() -> None:
+    model, frames = seeing(), clip(3, height=120, width=200)
+    frames[1] = clip(1, height=200, width=120)[0]  # a portrait among them
+    frames[1] = Frame(1, frames[1].pixels, frames[0].pts, frames[0].time_base)
+    together = shown(model, frames, still=True)
+    for saliency, frame in zip(together, frames, strict=True):
+        (alone,) = shown(model, [frame], still=True)
+        np.testing.assert_allclose(saliency, alone, rtol=1e-4, atol=1e-9)
+    assert together[1].shape[0] > together[1].shape[1]
+    assert together[0].shape[0] < together[0].shape[1]
+
+
+def test_networks_with_a_window_know_no_photographs() -> None:
+    predictor = SaliencyPredictor(loaded(TASED, Spy()))
+    one, other = (list(predictor.predict(clip(2), still=still)) for still in (True, False))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a.saliency, b.saliency)
 
 
 def test_portrait_stays_portrait() -> None:
-    (saliency,) = SaliencyPredictor(loaded(EMBEDDED)).predict(clip(1, height=200, width=100))
-    height, width = saliency.saliency.shape
-    assert height > width
+    for still in (False, True):
+        (saliency,) = SaliencyPredictor(loaded(EMBEDDED)).predict(clip(1, height=200, width=100), still=still)
+        height, width = saliency.saliency.shape
+        assert height > width
 
 
 def test_a_stream_without_frames_gives_no_maps() -> None:
     for config in (TASED, EMBEDDED):
-        assert list(SaliencyPredictor(loaded(config, Spy())).predict([])) == []
+        for still in (False, True):
+            assert list(SaliencyPredictor(loaded(config, Spy())).predict([], still=still)) == []
 
 
 @pytest.mark.parametrize(("config", "ahead"), [(TASED, 2 * LENGTH - 1), (EMBEDDED, 4)])

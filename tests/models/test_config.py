@@ -41,6 +41,7 @@ configs = st.one_of(
         encoder=st.just("efficientnet-lite0"),
         clip_length=st.integers(1, 64),
         lateral_channels=st.integers(1, 256),
+        audio=st.booleans(),
         **shared,
     ),
 )
@@ -74,6 +75,8 @@ def test_the_authors_preprocessing(x: int) -> None:
         ({"clip_length": 24}, "no clip length 24"),
         ({"input_size": (200, 384)}, "200x384"),
         ({"input_size": (0, 32)}, "0x32"),
+        ({"still_size": (256, 400)}, "256x400"),
+        ({"still_size": (-32, 32)}, "-32x32"),
         ({"std": 0.0}, "std"),
         ({"audio": True}, "neither"),
         ({"encoder": "efficientnet-lite0"}, "neither"),
@@ -83,11 +86,6 @@ def test_the_authors_preprocessing(x: int) -> None:
 def test_what_does_not_exist_is_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         replace(ModelConfig.tased(), **change)
-
-
-def test_sound_needs_s3d() -> None:
-    with pytest.raises(UsageError, match="no sound branch"):
-        replace(ModelConfig.embedded(), audio=True)
 
 
 @pytest.mark.parametrize(
@@ -109,3 +107,20 @@ def test_a_header_that_lacks_a_field_is_refused() -> None:
     del metadata["mean"]
     with pytest.raises(WeightsError, match=r"x\.safetensors .*mean"):
         ModelConfig.from_metadata(metadata, source="x.safetensors")
+
+
+def test_photographs_have_a_size_of_their_own() -> None:
+    """In the header of the embedded model alone; the headers of before say nothing, and mean the default."""
+    config = replace(ModelConfig.embedded(), still_size=(320, 512))
+    assert config.to_metadata()["still_size"] == "320x512"
+    assert "still_size" not in ModelConfig.tased().to_metadata()
+    assert "still_size" not in ModelConfig.tsfp().to_metadata()
+    before = config.to_metadata()
+    del before["still_size"]
+    assert ModelConfig.from_metadata(before) == ModelConfig.embedded()
+
+
+@pytest.mark.parametrize("size", ["", "320", "320x", "axb", "320x500", "1x2x3"])
+def test_a_size_for_photographs_that_is_none(size: str) -> None:
+    with pytest.raises(WeightsError, match=r"x\.safetensors does not say properly which network"):
+        ModelConfig.from_metadata(ModelConfig.embedded().to_metadata() | {"still_size": size}, source="x.safetensors")

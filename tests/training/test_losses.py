@@ -122,3 +122,19 @@ def test_a_sigmoid_that_reaches_zero_has_a_gradient() -> None:
     assert logits.grad.isfinite().all()
     none = torch.zeros(0, 16, 24, requires_grad=True)
     assert probability_loss(none, none, none, LossWeights()) == 0
+
+
+@pytest.mark.parametrize("level", [0.0, -200.0, 17.3, 0.3])
+def test_an_even_map_has_neither_a_score_nor_a_slope(level: float) -> None:
+    """As of a network whose last ReLU gives nothing but zeros: its CC and NSS would divide by nothing."""
+    _, target, counts = maps(height=16, width=16)
+    logits = torch.full((3, 16, 16), level, requires_grad=True)
+    saliency = torch.sigmoid(logits)
+    assert not cc(saliency, target).any()
+    assert not nss(saliency, counts).any()
+    assert not cc(target, torch.full_like(target, 1 / 256)).any()
+    probability_loss(saliency, target, counts, LossWeights(kl=0)).backward()
+    assert logits.grad is not None
+    assert not logits.grad.any()
+    probability_loss(torch.sigmoid(logits), target, counts, LossWeights()).backward()
+    assert logits.grad.isfinite().all()

@@ -1,4 +1,4 @@
-"""The loop: it learns, and a stop leaves no trace in the result."""
+"""The loop of the embedded model: it learns, and a stop leaves no trace in the result."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_gaze import make_gaze
@@ -14,8 +15,10 @@ from tiny_recipes import STREAMING, streaming
 from torch import Tensor
 
 from saliency_cli.errors import UsageError, WeightsError, WriteError
-from saliency_cli.metrics import GazeTable
-from saliency_cli.models.streaming import StreamingTSFPNet
+from saliency_cli.metrics import GazeTable, is_validation
+from saliency_cli.models.efficientnet import MEAN, STD
+from saliency_cli.models.streaming import StreamingTSFPNet, coarsened, input_size_for
+from saliency_cli.training.losses import LossWeights
 from saliency_cli.training.streaming import Progress, StreamingTrainer, TrainingData
 from saliency_cli.training.streaming_data import Still, load_clips, load_stills
 from saliency_cli.training.streaming_recipe import StreamingRecipe
@@ -28,7 +31,8 @@ class StopError(Exception):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     gaze = GazeTable.load(make_gaze(tmp_path_factory.mktemp("gaze") / "gaze"))
-    return TrainingData(load_stills(gaze, validation=False), load_clips(gaze, validation=False))
+    learnt = [item for item in gaze.items() if not is_validation(item)]
+    return TrainingData(load_stills(gaze, learnt), load_clips(gaze, learnt))
 
 
 @pytest.fixture
@@ -52,26 +56,49 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_it_learns(data: TrainingData, tmp_path: Path) -> None:
-    text = STREAMING.partition("[[stages]]")[0] + "\n".join(
-        ["[[stages]]", 'name = "stills"', 'materials = ["stills"]', "steps = 30", "batch = 4", "temporal_rate = 0"]
-    )
+@pytest.fixture(scope="module")
+def photographs(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """What the first stage leaves behind."""
+    return StreamingTrainer(replace(streaming(), videos=None), data, tmp_path_factory.mktemp("stills")).run()
+
+
+def part_of(name: str) -> str:
+    return name.split(".")[0] if name.startswith(("encoder.", "motion.")) else "pyramid"
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {part_of(name) for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_it_learns_from_photographs(data: TrainingData, recipe: StreamingRecipe, tmp_path: Path) -> None:
+    assert recipe.stills is not None
+    longer = replace(recipe, stills=replace(recipe.stills, steps=30, batch=4, checkpoint_every=99), videos=None)
     losses: list[float] = []
-    StreamingTrainer(streaming(text), data, tmp_path).run(on_step=lambda progress: losses.append(progress.loss))
+    StreamingTrainer(longer, data, tmp_path).run(on_step=lambda progress: losses.append(progress.loss))
     assert len(losses) == 30
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.5
 
 
-def test_the_average_follows_the_weights_and_all_stages_run(
-    uninterrupted: tuple[Path, dict[str, Tensor]], data: TrainingData
+def test_it_learns_from_videos(
+    data: TrainingData, recipe: StreamingRecipe, photographs: dict[str, Tensor], tmp_path: Path
 ) -> None:
+    assert recipe.videos is not None
+    longer = replace(recipe, stills=None, videos=replace(recipe.videos, steps=60, batch=8, checkpoint_every=99))
+    losses: list[float] = []
+    trainer = StreamingTrainer(longer, data, tmp_path, state=photographs)
+    trainer.run(on_step=lambda progress: losses.append(progress.loss))
+    assert sum(losses[-10:]) / 10 < sum(losses[:5]) / 5 - 0.3
+
+
+def test_the_average_follows_the_weights_and_all_stages_run(uninterrupted: tuple[Path, dict[str, Tensor]]) -> None:
     folder, state = uninterrupted
     StreamingTSFPNet().load_state_dict(state)
     assert all(tensor.isfinite().all() for tensor in state.values())
     saved = torch.load(folder / "last.pt", weights_only=True)
-    assert (saved["stage"], saved["step"], saved["recipe"]) == (1, 3, STREAMING)
+    assert (saved["stages"], saved["stage"], saved["step"], saved["recipe"]) == (2, 1, 3, STREAMING)
     assert_same(saved["average"], state)
-    assert any(not torch.equal(saved["model"][name], state[name]) for name in state)
+    assert changed(saved["model"], state) == {"motion"}
     logged = rows(folder)
     assert [(row["stage"], row["step"]) for row in logged] == [
         (stage, str(step)) for stage in ("stills", "videos") for step in (1, 2, 3)
@@ -80,28 +107,47 @@ def test_the_average_follows_the_weights_and_all_stages_run(
     assert not (folder / "last.pt.part").exists()
 
 
-def test_a_blend_keeps_part_of_the_stage_before(
-    uninterrupted: tuple[Path, dict[str, Tensor]], data: TrainingData, tmp_path: Path
+def test_each_stage_trains_its_parts_and_no_others(
+    data: TrainingData,
+    recipe: StreamingRecipe,
+    uninterrupted: tuple[Path, dict[str, Tensor]],
+    photographs: dict[str, Tensor],
+    tmp_path: Path,
 ) -> None:
-    first = STREAMING[: STREAMING.rindex("[[stages]]")]
-    before = StreamingTrainer(streaming(first), data, tmp_path / "first").run()
-    after = StreamingTrainer(streaming(STREAMING.replace("blend = 0.25", "")), data, tmp_path / "whole").run()
-    moved = 0
-    for name, tensor in uninterrupted[1].items():
-        if name.startswith(("temporal.", "motion")) or not tensor.is_floating_point():
-            assert torch.equal(tensor, after[name]), name
-        else:
-            assert torch.allclose(tensor, before[name] + 0.25 * (after[name] - before[name]), atol=1e-6), name
-            moved += not torch.equal(before[name], after[name])
-    assert moved > 10
+    """What is frozen stays to the last bit, statistics of batch norms included."""
+    first = dict(StreamingTrainer(recipe, data, tmp_path).model.state_dict())
+    assert changed(first, photographs) == {"encoder", "pyramid"}
+    statistics = [name for name in first if name.endswith("running_mean")]
+    assert not any(torch.equal(first[name], photographs[name]) for name in statistics)
+    assert changed(photographs, uninterrupted[1]) == {"motion"}
 
 
-def test_progress(data: TrainingData, recipe: StreamingRecipe, tmp_path: Path) -> None:
+def test_the_second_stage_alone_ends_as_in_the_whole_run(
+    data: TrainingData,
+    recipe: StreamingRecipe,
+    uninterrupted: tuple[Path, dict[str, Tensor]],
+    photographs: dict[str, Tensor],
+    tmp_path: Path,
+) -> None:
+    """As with --init; the motion branch that is handed over, or none, does not matter, nor what torch did before."""
+    torch.rand(11)
+    other = {name: tensor + 1 if name.startswith("motion.") else tensor for name, tensor in photographs.items()}
+    without = {name: tensor for name, tensor in photographs.items() if not name.startswith("motion.")}
+    for number, state in enumerate((photographs, other, without)):
+        folder = tmp_path / str(number)
+        assert_same(StreamingTrainer(replace(recipe, stills=None), data, folder, state=state).run(), uninterrupted[1])
+        assert [(row["stage"], row["loss"]) for row in rows(folder)] == [
+            ("videos", row["loss"]) for row in rows(uninterrupted[0])[3:]
+        ]
+
+
+def test_progress(uninterrupted: tuple[Path, dict[str, Tensor]], data: TrainingData, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    StreamingTrainer(recipe, data, tmp_path).run(on_step=seen.append)
+    StreamingTrainer(streaming(), data, tmp_path).run(on_step=seen.append)
     assert [(p.stage, p.step, p.steps, p.done) for p in seen] == [
         (stage, step, 3, before + step) for stage, before in (("stills", 0), ("videos", 3)) for step in (1, 2, 3)
     ]
+    assert [f"{p.loss:.5f}" for p in seen] == [row["loss"] for row in rows(uninterrupted[0])]
 
 
 @pytest.mark.parametrize("last", [1, 2, 3, 4, 5])
@@ -112,18 +158,56 @@ def test_a_stopped_run_ends_as_one_that_was_not(
     tmp_path: Path,
     last: int,
 ) -> None:
-    """Stopped after steps that a checkpoint follows (2, 3 and 5) and after steps that are lost (1 and 4)."""
+    """Stopped after steps that a checkpoint follows (2, 3 and 5; 3 ends a stage) and steps that are lost (1 and 4)."""
+    stop_after(last, StreamingTrainer(recipe, data, tmp_path))
+    assert len(rows(tmp_path)) == last
+    torch.rand(7)  # what else happens to torch's generator must not matter
+    resumed = StreamingTrainer(recipe, data, tmp_path, resume=True)
+    assert resumed.done == {1: 0, 2: 2, 3: 3, 4: 3, 5: 5}[last]
+    assert_same(resumed.run(), uninterrupted[1])
+    assert (tmp_path / "log.csv").read_bytes() == (uninterrupted[0] / "log.csv").read_bytes()
 
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_stopped_run_that_began_elsewhere_ends_as_one_that_was_not(
+    uninterrupted: tuple[Path, dict[str, Tensor]],
+    data: TrainingData,
+    recipe: StreamingRecipe,
+    photographs: dict[str, Tensor],
+    tmp_path: Path,
+    last: int,
+) -> None:
+    """What it began with need not be there any more; with one that was not stopped it shares its log, too."""
+    short = replace(recipe, stills=None)
+    stop_after(last, StreamingTrainer(short, data, tmp_path / "stopped", state=photographs))
+    resumed = StreamingTrainer(short, data, tmp_path / "stopped", resume=True, state=photographs if last == 1 else None)
+    assert_same(resumed.run(), uninterrupted[1])
+    StreamingTrainer(short, data, tmp_path / "whole", state=photographs).run()
+    assert (tmp_path / "stopped" / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
+
+
+def stop_after(last: int, trainer: StreamingTrainer) -> None:
     def stop(progress: Progress) -> None:
         if progress.done == last:
             raise StopError
 
     with pytest.raises(StopError):
-        StreamingTrainer(recipe, data, tmp_path).run(on_step=stop)
-    assert len(rows(tmp_path)) == last
-    torch.rand(7)  # what else happens to torch's generator must not matter
-    assert_same(StreamingTrainer(recipe, data, tmp_path, resume=True).run(), uninterrupted[1])
-    assert (tmp_path / "log.csv").read_bytes() == (uninterrupted[0] / "log.csv").read_bytes()
+        trainer.run(on_step=stop)
+
+
+def test_a_run_that_began_elsewhere_is_not_resumed_as_one_that_did_not(
+    uninterrupted: tuple[Path, dict[str, Tensor]],
+    data: TrainingData,
+    recipe: StreamingRecipe,
+    photographs: dict[str, Tensor],
+    tmp_path: Path,
+) -> None:
+    short = replace(recipe, stills=None)
+    with pytest.raises(WeightsError, match=r"last\.pt began elsewhere: resume with the same --init"):
+        StreamingTrainer(short, data, uninterrupted[0], state=photographs, resume=True)
+    stop_after(2, StreamingTrainer(short, data, tmp_path, state=photographs))
+    with pytest.raises(WeightsError, match="began elsewhere"):
+        StreamingTrainer(recipe, data, tmp_path, resume=True)
 
 
 def test_a_finished_run_resumed_is_finished(
@@ -138,17 +222,6 @@ def test_a_finished_run_resumed_is_finished(
 def test_nothing_to_resume_is_a_beginning(data: TrainingData, recipe: StreamingRecipe, tmp_path: Path) -> None:
     StreamingTrainer(recipe, data, tmp_path, resume=True)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_frozen_parts_stay_as_they_are(data: TrainingData, recipe: StreamingRecipe, tmp_path: Path) -> None:
-    """Statistics of their batch norms included."""
-    frozen = replace(recipe, stages=(replace(recipe.stages[1], pyramid_rate=0.0),))
-    trainer = StreamingTrainer(frozen, data, tmp_path)
-    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-    after = trainer.run()
-    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert changed
-    assert changed <= {"temporal", "motion", "motion_mix", "motion_head"}
 
 
 def test_the_encoder_starts_from_what_is_given(data: TrainingData, recipe: StreamingRecipe, tmp_path: Path) -> None:
@@ -216,15 +289,91 @@ def test_a_checkpoint_that_cannot_be_written(
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
 
 
-def test_material_that_nobody_looked_at_does_no_harm(
+def test_what_the_network_starts_from_must_fit(
+    data: TrainingData, recipe: StreamingRecipe, photographs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """The embedded networks of before had other parts."""
+    short = replace(recipe, stills=None)
+    with pytest.raises(WeightsError, match=r"temporal\.0\.weight"):
+        StreamingTrainer(short, data, tmp_path, state={**photographs, "temporal.0.weight": torch.zeros(1)})
+    lacking = {name: tensor for name, tensor in photographs.items() if name != "prior"}
+    with pytest.raises(WeightsError, match="prior"):
+        StreamingTrainer(short, data, tmp_path, state=lacking)
+
+
+def test_scales_are_drawn_for_each_batch(
+    data: TrainingData, recipe: StreamingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert recipe.stills is not None
+    sizes: list[tuple[int, ...]] = []
+    forward = StreamingTSFPNet.forward
+
+    def spy(self: StreamingTSFPNet, frames: Tensor, *args: Tensor) -> object:
+        sizes.append(tuple(frames.shape))
+        return forward(self, frames, *args)
+
+    monkeypatch.setattr(StreamingTSFPNet, "forward", spy)
+    scaled = replace(recipe, stills=replace(recipe.stills, steps=8, scales=(1.0, 1.5)), videos=None)
+    StreamingTrainer(scaled, data, tmp_path).run()
+    larger = input_size_for(96, 64, budget=(96, 144))
+    assert larger > (64, 96)
+    assert set(sizes) == {(2, 1, 3, 64, 96), (2, 1, 3, *larger)}
+
+
+def test_photographs_that_nobody_looked_at_do_no_harm(
     data: TrainingData, recipe: StreamingRecipe, tmp_path: Path
 ) -> None:
     outside = [Still(still.name, still.pixels, still.points + 2) for still in data.stills]
     losses: list[float] = []
-    short = replace(recipe, stages=recipe.stages[:1])
+    short = replace(recipe, videos=None)
     state = StreamingTrainer(short, TrainingData(outside, []), tmp_path).run(on_step=lambda p: losses.append(p.loss))
     assert losses == [0, 0, 0]
     assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_videos_that_nobody_looked_at_are_said_to_be_such(
+    data: TrainingData, recipe: StreamingRecipe, photographs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    (clip,) = data.clips
+    early = replace(clip, seconds=clip.seconds - 1000)
+    trainer = StreamingTrainer(replace(recipe, stills=None), TrainingData([], [early]), tmp_path, state=photographs)
+    with pytest.raises(UsageError, match="nobody looks at any video while it is shown"):
+        trainer.run()
+
+
+def test_each_stage_has_its_own_loss(
+    data: TrainingData, recipe: StreamingRecipe, photographs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """With KL alone the first step's loss, of a branch that changes nothing yet, is the photographs' map's."""
+    assert recipe.videos is not None
+    losses = {}
+    for name, weights in {"kl": LossWeights(1, 0, 0), "cc": LossWeights(0, 1, 0), "both": LossWeights(1, 1, 0)}.items():
+        seen: list[float] = []
+        one = replace(recipe, stills=None, videos=replace(recipe.videos, steps=1, loss=weights))
+        trainer = StreamingTrainer(one, data, tmp_path / name, state=photographs)
+        trainer.run(on_step=lambda p, seen=seen: seen.append(p.loss))  # type: ignore[misc]
+        (losses[name],) = seen
+    assert losses["kl"] > 0
+    assert losses["cc"] == pytest.approx(losses["both"] - losses["kl"], abs=1e-4)
+    assert losses["cc"] != 0
+
+
+def test_the_branch_learns_from_what_the_predictor_shows_it(
+    data: TrainingData, recipe: StreamingRecipe, photographs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """Frames of a clip, seen as photographs at the size of videos, in evaluation mode."""
+    trainer = StreamingTrainer(replace(recipe, stills=None), data, tmp_path, state=photographs)
+    trainer.run()
+    (glances,) = trainer._glances
+    (clip,) = data.clips
+    network = StreamingTSFPNet().eval()
+    network.load_state_dict(photographs)
+    pictures = np.stack(clip.frames)  # of the network's size as they are
+    seen = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+    with torch.no_grad():
+        mixed, logits = network.looked_at(seen)
+    torch.testing.assert_close(glances.logits, logits, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(glances.features, coarsened(mixed).half(), rtol=1e-2, atol=1e-3)
 
 
 def test_mixed_precision(data: TrainingData, recipe: StreamingRecipe, tmp_path: Path) -> None:

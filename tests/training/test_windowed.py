@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_layouts import make_dhf1k
+from tiny_network import Small
 from tiny_recipes import windowed
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ from saliency_cli.training.windowed_data import TrainingClips, ValidationClips
 from saliency_cli.training.windowed_recipe import WindowedRecipe
 
 TSFP = ("model.architecture=tsfp", "model.clip_length=16", "schedule.length=3", "schedule.checkpoint_every=2")
+
+BIGGER = ("model.clip_length=8", "model.input_size=[32, 64]")  # a portion of one clip has something to average
 
 
 class StopError(Exception):
@@ -214,17 +217,6 @@ def test_parts(name: str, part: str) -> None:
     assert part_of(name) == part
 
 
-class Small(nn.Module):
-    """One number a pixel, in half precision on any device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convtsp1 = nn.Linear(1, 1)
-
-    def forward(self, clip: Tensor) -> Tensor:
-        return torch.sigmoid(self.convtsp1(clip[:, 0, -1, :, :, None])[..., 0])
-
-
 class Scripted:
     """Gives scores that were written before."""
 
@@ -262,14 +254,64 @@ def test_a_limit_to_the_gradient(data: Data, tmp_path: Path) -> None:
     assert moved**0.5 == pytest.approx(0.01, rel=1e-2)
 
 
-@pytest.mark.parametrize("changes", [(), ("model.architecture=tsfp", "model.clip_length=16")], ids=["tased", "tsfp"])
-def test_mixed_precision(data: Data, tmp_path: Path, changes: tuple[str, ...]) -> None:
-    recipe = windowed(*changes, "schedule.length=1", "schedule.batch=2")
-    trainer = data.trainer(recipe, tmp_path, autocast=torch.bfloat16)
+def test_mixed_precision(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network computes in bfloat16; its weights and the loss stay in float32."""
+    monkeypatch.setitem(globals(), "build", lambda config: Small())
+    trainer = data.trainer(windowed("schedule.length=2"), tmp_path, autocast=torch.bfloat16)
+    dtypes: set[torch.dtype] = set()
+    trainer.module.register_forward_hook(lambda module, inputs, output: dtypes.add(output.dtype))
     trainer.run()
+    assert dtypes == {torch.bfloat16}
     assert all(tensor.isfinite().all() for tensor in trainer.module.state_dict().values())
-    assert {tensor.dtype for tensor in trainer.module.state_dict().values()} == {torch.float32, torch.int64}
-    assert float(rows(tmp_path / "log.csv")[0]["loss"]) == pytest.approx(2.9, abs=0.5)
+    assert {tensor.dtype for tensor in trainer.module.state_dict().values()} == {torch.float32}
+    assert [float(row["loss"]) for row in rows(tmp_path / "log.csv")] == pytest.approx([2.9, 2.9], abs=0.5)
+
+
+def test_clips_that_nobody_looked_at_weigh_nothing(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever portion they are in: one of four clips is such, and portions of two are still one of four."""
+    monkeypatch.setitem(globals(), "build", lambda config: Small())
+    ends, losses = [], []
+    for at_once in (1, 2, 4):
+        folder = tmp_path / f"{at_once}"
+        recipe = windowed("schedule.length=1", "optimiser.kind=sgd", f"schedule.at_once={at_once}", *BIGGER)
+        trainer = data.trainer(recipe, folder, validated=False)
+        whole, clip = trainer.training, trainer.training._clip
+
+        def unseen(number: int, clip: Callable[[int], Any] = clip) -> Any:
+            found = clip(number)
+            return replace(found, fixated=0 * found.fixated, target=0 * found.target) if number == 1 else found
+
+        monkeypatch.setattr(whole, "_clip", unseen)
+        trainer.run()
+        ends.append(copy_of(trainer))
+        losses.append(float(rows(folder / "log.csv")[0]["loss"]))
+    for end in ends[1:]:
+        for name, tensor in ends[0].items():
+            torch.testing.assert_close(end[name], tensor, rtol=1e-5, atol=1e-7)
+    assert losses == pytest.approx([losses[0]] * 3, abs=2e-5)
+    assert losses[0] > 2
+
+
+def test_an_even_map_counts_as_zero(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "build", lambda config: Small())
+    trainer = data.trainer(windowed("schedule.length=1"), tmp_path)
+    torch.nn.init.zeros_(trainer.module.get_submodule("convtsp1").weight)  # type: ignore[arg-type]
+    trainer._optimiser.param_groups[0]["params"].pop(0)  # the slope stays 0
+    trainer.run()
+    (scored,) = rows(tmp_path / "validation.csv")
+    assert (float(scored["nss"]), scored["frames"]) == (0, "5")
+
+
+def test_a_clip_too_small_to_be_alone(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"schedule\.at_once = 1 leaves batch norms one value"):
+        data.trainer(windowed("schedule.at_once=1"), tmp_path)
+
+
+def test_processes_that_find_different_checkpoints(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "build", lambda config: Small())
+    monkeypatch.setattr(Ranks, "agree", lambda self, value, device: False)
+    with pytest.raises(UsageError, match="one folder, shared by all machines"):
+        data.trainer(windowed(), tmp_path, ranks=Ranks(0, 2))
 
 
 def test_scaled_gradients_go_on_as_they_were(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

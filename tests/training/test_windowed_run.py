@@ -10,6 +10,7 @@ import torch
 from clips import Tone, make_clip
 from tiny_gaze import make_gaze
 from tiny_layouts import make_clips, make_dhf1k
+from tiny_network import Small
 from tiny_recipes import windowed
 
 from saliency_cli.datasets import open_dataset
@@ -22,6 +23,12 @@ from saliency_cli.models.soundnet import SoundNet
 from saliency_cli.training.run import run_recipe
 
 SHORT = ("schedule.length=2", "schedule.batch=2")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of two numbers, where it does not matter which is trained."""
+    monkeypatch.setattr("saliency_cli.training.windowed_run.build", lambda config: Small())
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +70,7 @@ def test_from_a_recipe_to_a_model(gaze: Path, tmp_path: Path) -> None:
     assert said["validation_scores"] == f"NSS {np.mean(scores):.4f} on 5 frames of 1 videos of dhf1k, validation"
 
 
+@pytest.mark.usefixtures("small")
 def test_without_validation_the_last_weights_are_the_result(gaze: Path, tmp_path: Path) -> None:
     path = run_recipe(windowed(*SHORT, "data.validation="), gaze=gaze, folder=tmp_path, cache=tmp_path / "cache")
     assert path is not None
@@ -98,6 +106,7 @@ def test_with_sound(tmp_path: Path) -> None:
     assert "soundnet.pt" in model.metadata["started_from"]
 
 
+@pytest.mark.usefixtures("small")
 def test_nothing_to_hear(gaze: Path, tmp_path: Path) -> None:
     recipe = windowed("model.architecture=tsfp", "model.clip_length=16", "model.audio=true")
     with pytest.raises(UsageError, match="has no video with sound"):
@@ -122,6 +131,7 @@ def test_what_is_missing_is_said_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("small")
 def test_data_without_videos(tmp_path: Path) -> None:
     gaze = make_gaze(tmp_path / "gaze")
     for video in (gaze / "hevc").glob("*.mp4"):
@@ -138,6 +148,7 @@ def test_data_without_videos(tmp_path: Path) -> None:
         run_recipe(windowed(), gaze=tmp_path / "none", folder=tmp_path / "run")
 
 
+@pytest.mark.usefixtures("small")
 def test_some_videos_are_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     gaze = make_dhf1k(tmp_path / "gaze", (1, 2, 601))
     (gaze / "video" / "002.AVI").unlink()
@@ -147,6 +158,7 @@ def test_some_videos_are_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert read_checkpoint(path).metadata["training_data"] == "1 videos of dhf1k, train"
 
 
+@pytest.mark.usefixtures("small")
 def test_a_damaged_video_ends_the_run(tmp_path: Path) -> None:
     gaze = make_dhf1k(tmp_path / "gaze", (1, 601))
     (gaze / "video" / "001.AVI").write_bytes(b"nothing")
@@ -154,6 +166,7 @@ def test_a_damaged_video_ends_the_run(tmp_path: Path) -> None:
         run_recipe(windowed(), gaze=gaze, folder=tmp_path / "run")
 
 
+@pytest.mark.usefixtures("small")
 def test_frames_as_pictures_and_another_layouts_splits(tmp_path: Path) -> None:
     gaze = make_clips(tmp_path / "ucf", {"training": ["Run-Side-001"], "testing": ["Run-Side-002"]})
     recipe = windowed("schedule.length=1", "schedule.batch=2", "data.validation=test", "data.short_videos=loop")
@@ -163,10 +176,13 @@ def test_frames_as_pictures_and_another_layouts_splits(tmp_path: Path) -> None:
 
 
 def test_precision(gaze: Path, tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match="fp16: a CPU"):
-        run_recipe(windowed(), gaze=gaze, folder=tmp_path / "run", device="cpu", precision="fp16")
+    for precision, message in (("fp16", "fp16: a CPU"), ("bf16", "bf16: a CPU's gradients .* use fp32, or a GPU")):
+        with pytest.raises(DeviceError, match=message):
+            run_recipe(windowed(), gaze=gaze, folder=tmp_path / "run", device="cpu", precision=precision)
+    assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("small")
 def test_a_run_on_other_data_is_not_resumed(gaze: Path, tmp_path: Path) -> None:
     recipe = windowed("schedule.length=1", "schedule.batch=2")
     run_recipe(recipe, gaze=gaze, folder=tmp_path / "run")
