@@ -235,7 +235,7 @@ def test_a_model_is_scored_by_its_maps(gaze: Dataset, table: GazeTable, predicto
         row, one = of_gaze(gaze, source, label, "nss"), item(gaze, label)
         assert one.stimulus is not None
         with open_source(one.stimulus) as reader:
-            maps = list(predictor.predict(reader))
+            maps = list(predictor.predict(reader, still=one.kind == "image"))
         fixations = table.fixations(one.dataset, one.name)
         assert len(row.scores.frames) == len(maps)
         for frame, each in zip(row.scores.frames, maps, strict=True):
