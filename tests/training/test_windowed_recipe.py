@@ -122,11 +122,11 @@ def test_what_is_wrong_is_said(change: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_embedded_model_has_stages() -> None:
+def test_the_embedded_model_has_stages_of_its_own() -> None:
     text = WINDOWED.replace(
         'architecture = "tased"\nclip_length = 4', 'architecture="tsfp"\nencoder = "efficientnet-lite0"'
     )
-    with pytest.raises(UsageError, match=r"efficientnet-lite0 is trained by \[\[stages\]\]"):
+    with pytest.raises(UsageError, match=r"efficientnet-lite0 is trained by \[stills\]"):
         parse_recipe(text, "tiny.toml")
     with pytest.raises(UsageError, match="missing 1 required"):
         parse_recipe(WINDOWED.replace("length = 5\n", "", 1), "tiny.toml")
