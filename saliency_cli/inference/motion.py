@@ -8,6 +8,7 @@ per second, so that neither the resolution nor the frame rate matters. This is o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -86,7 +87,7 @@ class MotionMeter:
         # From this frame back to the one before, so that every value belongs to a pixel of this one
         speed = np.asarray(self._flow.calc(gray, before, None), np.float32) / scale  # type: ignore[call-overload]
         camera = _camera(speed)
-        grid_y, grid_x = np.mgrid[: gray.shape[0], : gray.shape[1]].astype(np.float32)
+        grid_y, grid_x = _grid(*gray.shape)
         undone = cv2.remap(
             before,
             grid_x + camera[..., 0] * scale,
@@ -124,9 +125,7 @@ def _shrink(pixels: NDArray[np.uint8]) -> Gray:
 
 def _camera(speed: Floats) -> Floats:
     """The affine field that most of ``speed`` (H, W, 2) follows, (H, W, 2): least squares, outliers weighted down."""
-    height, width = speed.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    basis = np.stack([np.ones_like(x), (x - width / 2) / SIDE, (y - height / 2) / SIDE], -1)  # (H, W, 3)
+    basis = _basis(*speed.shape[:2])  # (H, W, 3)
     cells = np.s_[CELL // 2 :: CELL, CELL // 2 :: CELL]
     where, what = basis[cells].reshape(-1, 3), speed[cells].reshape(-1, 2)
     weights = np.ones(len(where), np.float32)
@@ -136,6 +135,19 @@ def _camera(speed: Floats) -> Floats:
         off = np.linalg.norm(what - where @ field, axis=1)
         weights = 1 / (1 + (off / (np.median(off) + np.float32(STILL))) ** 2)
     return np.asarray(basis @ field, np.float32)
+
+
+@lru_cache(maxsize=4)  # every frame of a video asks for the same
+def _grid(height: int, width: int) -> Floats:
+    """The rows and the columns of a picture's pixels, (2, H, W)."""
+    return np.mgrid[:height, :width].astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _basis(height: int, width: int) -> Floats:
+    """What an affine field is made of, (H, W, 3): one, and the place from the middle in longer sides."""
+    y, x = _grid(height, width)
+    return np.stack([np.ones_like(x), (x - width / 2) / SIDE, (y - height / 2) / SIDE], -1)
 
 
 def _length(vectors: Floats) -> Floats:

@@ -33,7 +33,8 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> StreamingRecipe | Wi
 def parse_recipe(text: str, source: str) -> StreamingRecipe | WindowedRecipe:
     """A recipe from its text; ``source`` names it in errors.
 
-    With a table ``[model]`` it trains a network that sees a window, with ``[stills]``, ``[videos]`` or ``[sound]`` the embedded one.
+    With a table ``[model]`` it trains a network that sees a window; with ``[stills]``, ``[videos]`` or ``[sound]`` the
+    embedded one.
     """
     table = read_table(text, source)
     if "model" in table:

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from clips import Tone, make_clip
 from tiny_gaze import LATE, RATE, VIDEO_FRAMES, make_gaze
+from tiny_recipes import STREAMING, streaming
 from torch import Tensor
 
 from saliency_cli.errors import UsageError
@@ -19,21 +20,15 @@ from saliency_cli.models.config import ModelConfig
 from saliency_cli.models.registry import load_model
 from saliency_cli.models.soundnet import SoundNet
 from saliency_cli.models.streaming import StreamingTSFPNet
-from saliency_cli.training.recipe import parse_recipe
 from saliency_cli.training.streaming import Progress, StreamingTrainer, TrainingData
 from saliency_cli.training.streaming_data import Clip, load_clips
 from saliency_cli.training.streaming_recipe import StreamingRecipe
 from saliency_cli.training.streaming_run import run_streaming
 from saliency_cli.training.streaming_sound import Hearing, hearing_batch, hearing_of, sound_of
 
-SOUND = """
-name = "tiny"
-architecture = "tsfp"
-encoder = "efficientnet-lite0"
-seed = 1
-input_size = [64, 96]
-still_size = [64, 96]
-
+SOUND = (
+    STREAMING.partition("[stills]")[0]
+    + """
 [sound]
 steps = 4
 batch = 2
@@ -41,6 +36,7 @@ rate = 0.01
 checkpoint_every = 2
 study = "of no use."
 """
+)
 
 
 SILENT = SOUND.replace("[sound]", "[videos]").partition("study")[0]
@@ -51,9 +47,7 @@ class StopError(Exception):
 
 
 def recipe(text: str = SOUND) -> StreamingRecipe:
-    found = parse_recipe(text, "tiny.toml")
-    assert isinstance(found, StreamingRecipe)
-    return found
+    return streaming(text)
 
 
 @pytest.fixture(scope="module")
