@@ -14,7 +14,7 @@ import torch
 from clips import Tone, make_clip
 from numpy.typing import NDArray
 
-from saliency_cli.inference import predictor as predicting
+from saliency_cli.inference import streaming
 from saliency_cli.inference.predictor import SaliencyPredictor
 from saliency_cli.media import Sound, sound_window
 from saliency_cli.models.config import ModelConfig
@@ -107,7 +107,7 @@ def test_what_sounds_later_changes_nothing_yet(model: LoadedModel) -> None:
 def test_chunks_do_not_matter(model: LoadedModel, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     times = clock(9, 10)
     expected = maps(model, times, noise())
-    monkeypatch.setattr(predicting, "CHUNK", chunk)
+    monkeypatch.setattr(streaming, "CHUNK", chunk)
     np.testing.assert_allclose(maps(model, times, noise()), expected, rtol=1e-3, atol=1e-7)
 
 
