@@ -15,11 +15,11 @@ Pure arithmetic: it knows neither pixels nor tensors.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Window", "is_reversed", "sliding_windows", "window_indices"]
+__all__ = ["Window", "is_reversed", "reversed_stream", "sliding_windows", "window_indices"]
 
 F = TypeVar("F")
 
@@ -100,3 +100,16 @@ def _slide(frames: Iterator[F], length: int) -> Iterator[Window[F]]:
     for index in range(done, first + len(held)):
         wanted = window_indices(index, length=length, count=first + len(held))
         yield Window(index, tuple(held[position] for position in wanted), index < length - 1)
+
+
+def reversed_stream(frames: Sequence[F], *, length: int) -> list[F]:
+    """The frames whose windows, slid over them in this order, are the reversed ones, from the last to frame 0's.
+
+    ``frames`` are a video's first 2T-2, or all if it has fewer; then it is looped, as in :func:`window_indices`. The
+    result has T-1 frames more than there are reversed windows, and is empty without frames.
+
+    Raises ValueError for a length below 1.
+    """
+    _check_length(length)
+    windows = min(len(frames), length - 1)
+    return [frames[index % len(frames)] for index in range(windows + length - 2, -1, -1)] if windows else []

@@ -10,11 +10,14 @@ from collections.abc import Iterable, Iterator
 
 from saliency_cli.errors import UsageError
 from saliency_cli.inference.device import choose_device, choose_precision
+from saliency_cli.inference.engine import WindowEngine
 from saliency_cli.inference.hearing import Listen
 from saliency_cli.inference.preparing import memory_errors
 from saliency_cli.inference.streaming import StreamingPredictor
-from saliency_cli.inference.windowed import plain_maps
+from saliency_cli.inference.windowed import plain_maps, prepared_frames
 from saliency_cli.models.registry import LoadedModel
+from saliency_cli.models.tased import TASEDNet
+from saliency_cli.models.tsfp import TSFPNet
 from saliency_cli.types import Frame, SaliencyFrame
 
 __all__ = ["Listen", "SaliencyPredictor"]
@@ -47,11 +50,14 @@ class SaliencyPredictor:
         self.exact = exact
         with memory_errors(self.device):
             self._module = model.module.to(self.device).eval()
-        self._streaming = (
-            StreamingPredictor(self._module, model.config, device=self.device, precision=self.precision)
-            if model.config.encoder != "s3d"
-            else None
-        )
+        self._streaming: StreamingPredictor | None = None
+        self._engine: WindowEngine | None = None
+        if model.config.encoder != "s3d":
+            self._streaming = StreamingPredictor(
+                self._module, model.config, device=self.device, precision=self.precision
+            )
+        elif isinstance(self._module, TASEDNet | TSFPNet) and not exact:
+            self._engine = WindowEngine(self._module, model.config, device=self.device, precision=self.precision)
 
     def predict(
         self, frames: Iterable[Frame], *, still: bool = False, listen: Listen | None = None
@@ -73,6 +79,8 @@ class SaliencyPredictor:
             raise UsageError(f"{self.model.weights.name} has no audio branch; predict without sound.")
         if self._streaming is not None:
             return self._streaming.photographs(frames) if still else self._streaming.video(frames, listen)
+        if self._engine is not None:
+            return self._engine.maps(prepared_frames(frames, self.model.config), listen)
         return plain_maps(
             self._module,
             self.model.config,

@@ -17,7 +17,7 @@ from saliency_cli.inference.device import DTYPES, Precision
 from saliency_cli.models.config import ModelConfig
 from saliency_cli.types import Frame
 
-__all__ = ["Prepared", "computing", "memory_errors", "prepare"]
+__all__ = ["Prepared", "computing", "is_memory_error", "memory_errors", "prepare"]
 
 
 class Prepared(NamedTuple):
@@ -53,13 +53,18 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
         yield
 
 
+def is_memory_error(error: RuntimeError) -> bool:
+    """Whether it says that memory does not suffice; only CUDA has a class of its own for it."""
+    return re.search(r"out of memory|can't allocate memory", str(error)) is not None
+
+
 @contextmanager
 def memory_errors(device: torch.device) -> Iterator[None]:
     """Turns errors about a full memory into ``DeviceError``."""
     try:
         yield
-    except RuntimeError as error:  # only CUDA has a class of its own for it
-        if not re.search(r"out of memory|can't allocate memory", str(error)):
+    except RuntimeError as error:
+        if not is_memory_error(error):
             raise
         remedy = "give it a machine with more" if device.type == "cpu" else "use --device cpu"
         raise DeviceError(f"{device}: its memory does not suffice for this network; {remedy}.") from error
