@@ -29,6 +29,7 @@ test: $(DEVELOPMENT)  ## Run the tests
 
 bench: $(DEVELOPMENT)  ## Measure how fast things are, and write benchmarks/results
 	$(PY) benchmarks/metrics.py
+	$(PY) benchmarks/speed.py
 
 format: $(DEVELOPMENT)  ## Bring the code into its form
 	$(PY) -m ruff format .

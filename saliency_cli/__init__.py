@@ -22,6 +22,9 @@ from saliency_cli._version import __version__
 
 if TYPE_CHECKING:
     from saliency_cli import metrics
+    from saliency_cli.benchmark.random_weights import random_model
+    from saliency_cli.benchmark.results import Speed
+    from saliency_cli.benchmark.speed import measure_speed
     from saliency_cli.errors import (
         DeviceError,
         MediaError,
@@ -46,6 +49,7 @@ __all__ = [
     "ReadError",
     "SaliencyFrame",
     "SaliencyPredictor",
+    "Speed",
     "UsageError",
     "VideoInfo",
     "VsalError",
@@ -53,8 +57,10 @@ __all__ = [
     "WriteError",
     "__version__",
     "load_model",
+    "measure_speed",
     "metrics",
     "predict",
+    "random_model",
     "saliency_frames",
 ]
 
@@ -66,7 +72,10 @@ _HOMES = {
     **dict.fromkeys(("Prediction", "predict", "saliency_frames"), "pipeline"),
     "PredictOptions": "options",
     "SaliencyPredictor": "inference.predictor",
+    "Speed": "benchmark.results",
     "load_model": "models.registry",
+    "measure_speed": "benchmark.speed",
+    "random_model": "benchmark.random_weights",
 }
 
 

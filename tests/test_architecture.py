@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"provenance", "_version", "queues", "options", "outputs", "products", "media", "models", "render", "inference"},
     "evaluation": FOUNDATION
     | {"_version", "provenance", "options", "media", "metrics", "datasets", "models", "inference", "pipeline"},
+    "benchmark": FOUNDATION | {"_version", "options", "media", "metrics", "models", "render", "inference", "pipeline"},
 }
 BELOW_API = set(MAY_IMPORT)
 MAY_IMPORT["__init__"] = BELOW_API  # the public API

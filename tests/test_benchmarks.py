@@ -1,45 +1,38 @@
-"""The benchmarks' harness: what it times, and what it tells of the machine."""
+"""The benchmarks' harness and the results that are kept: what they tell of the machine."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from saliency_cli.benchmark.results import Speed, StageSpeed
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A script of benchmarks/, under its bare name, as it is when scripts import one another."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("harness", ROOT / "benchmarks" / "harness.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "harness", module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    module = load("harness", monkeypatch)
     monkeypatch.setattr(module, "RESULTS", tmp_path / "benchmarks" / "results")
     (tmp_path / "benchmarks").mkdir()
     return module
-
-
-def test_cases_take_turns_and_the_first_round_does_not_count(
-    harness: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock, done = [0.0], list[str]()
-
-    def case(name: str, *seconds: float) -> None:
-        clock[0] += seconds[done.count(name)]
-        done.append(name)
-
-    monkeypatch.setattr(harness.time, "perf_counter", lambda: clock[0])
-    cases = {"a": lambda: case("a", 9, 1, 2, 3), "b": lambda: case("b", 9, 4, 4, 8)}
-    timings = harness.interleaved(cases, rounds=3, per_case=2)
-    assert done == ["a", "b"] * 4
-    assert timings == {"a": harness.Timing(1000, 750, 1250), "b": harness.Timing(2000, 2000, 3000)}
 
 
 def test_the_record_describes_the_machine_and_does_not_name_it(
@@ -74,3 +67,29 @@ def test_the_results_that_are_kept_name_no_machine() -> None:
         assert record["machine"].keys() >= {"processor", "cores", "python", "packages"}
         assert not {"host", "hostname", "node"} & record["machine"].keys()
         assert "/home" not in path.read_text(encoding="utf-8")
+
+
+def test_the_record_of_speed_keeps_what_was_not_measured_again(
+    harness: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speed = load("speed", monkeypatch)
+    timing = harness.Timing(2.5, 2.25, 2.75)
+
+    def measured(date: str, *, rounds: int) -> Speed:
+        machine = {**harness.describe_machine(("torch",)), "device": "cpu", "threads": 1}
+        model = {"architecture": "a", "encoder": "e", "input_size": [32, 64], "weights": "w", "precision": "fp32"}
+        clip = {"name": None, "width": 64, "height": 48, "codec": "h264", "frames": 9, "decoder": "pyav"}
+        stages = (StageSpeed("pipeline", timing),)
+        return Speed(date, machine, 0.5, model, clip, rounds, (), stages, ("a note.",))
+
+    for date, cases in (("day 1", ["one", "two"]), ("day 2", ["two"])):
+        monkeypatch.setattr(speed, "CASES", {name: partial(measured, date) for name in ("one", "two")})
+        monkeypatch.setattr("sys.argv", ["speed.py", *cases, "--rounds", "3"])
+        speed.main()
+    record = json.loads((tmp_path / "benchmarks" / "results" / "speed.json").read_text())
+    assert {name: case["date"] for name, case in record["cases"].items()} == {"one": "day 1", "two": "day 2"}
+    assert record["machine"] == record["cases"]["two"]["machine"]
+    assert record["cases"]["one"]["rounds"] == 3
+    printed = capsys.readouterr().out
+    assert "2.25–2.75" in printed
+    assert "a note." in printed

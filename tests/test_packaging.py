@@ -47,7 +47,9 @@ def test_the_version_is_said_in_one_place() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.?(dev|a|b|rc)\d+)?", saliency_cli.__version__)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["predict", "--help"], ["bench", "--help"]], ids=" ".join
+)
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     program = f"""
 import sys

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from saliency_cli._version import __version__
-from saliency_cli.cli import evaluate, models, predict, train
+from saliency_cli.cli import bench, evaluate, models, predict, train
 
 __all__ = ["app", "main"]
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("bench")(bench.bench)
 app.add_typer(models.app, name="models")
 
 
