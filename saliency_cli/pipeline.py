@@ -4,6 +4,10 @@
 
     decoder thread ──4 frames──▶ predictor (the caller's thread) ──4 pairs──▶ renderer and writers' thread
 
+The embedded model's predictor has workers of its own besides (``inference.overlap``), and so has the encoder. Every
+stage takes as many threads as there are cores, or as ``--threads`` or ``OMP_NUM_THREADS`` say, and waits without
+turning idly: whichever stage is behind has the cores.
+
 The queues are short, so memory does not grow with the video. Every product is written beside its goal and renamed at
 the end: whatever stops the run, an earlier product is still there and no half of a new one.
 """
@@ -20,6 +24,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -84,6 +89,7 @@ def load_predictor(options: PredictOptions) -> SaliencyPredictor:
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+        cv2.setNumThreads(options.threads)
     model = load_model(options.model, weights=options.weights)
     _check_fit(options, model)
     return SaliencyPredictor(model, device=options.device, precision=options.precision, exact=options.exact)
@@ -206,7 +212,9 @@ def _ready(predictor: SaliencyPredictor | None, options: PredictOptions) -> tupl
 
 def _open(path: Path, options: PredictOptions) -> Source:
     rate = None if options.rate is None else Fraction(options.rate).limit_denominator(100_000)
-    return open_source(path, decoder=options.decoder, fps=rate, start=options.start, end=options.end)
+    return open_source(
+        path, decoder=options.decoder, fps=rate, threads=options.threads, start=options.start, end=options.end
+    )
 
 
 def _pairs(

@@ -66,6 +66,7 @@ def open_sink(output: Output, info: VideoInfo, options: PredictOptions) -> Itera
             source=info.path if info.kind == "video" else None,
             crf=options.crf,
             gray=output.product == "maps",
+            threads=options.threads,
         )
         with video:
             yield Sink(lambda frame, saliency: video.write(picture(frame, saliency), frame.pts), video, needs_pixels)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
@@ -12,19 +13,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from saliency_cli.inference.device import Precision
+from saliency_cli.inference.device import DTYPES, Precision
 from saliency_cli.inference.hearing import Ears, Listen
-from saliency_cli.inference.motion import Motion, MotionMeter
-from saliency_cli.inference.preparing import Prepared, computing, prepare
+from saliency_cli.inference.motion import MotionMeter
+from saliency_cli.inference.overlap import overlapped, share, single_thread
+from saliency_cli.inference.preparing import computing, prepare
 from saliency_cli.models.config import ModelConfig
-from saliency_cli.models.streaming import StreamState, input_size_for
+from saliency_cli.models.streaming import StreamingTSFPNet, StreamState, faded, input_size_for
 from saliency_cli.models.streaming_sound import SoundBranch
 from saliency_cli.types import Frame, SaliencyFrame
 
 __all__ = ["StreamingPredictor"]
 
 STILL_SCALES = (1.0, 1.25)  # of the embedded model's budget for photographs
-CHUNK = 4  # frames that the embedded model takes at once; the maps do not depend on it
+CHUNK = 2  # frames that the network takes at once; the maps do not depend on it
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Consecutive frames, S of them.
+
+    ``seconds``, ``since``: (1, S). ``pixels``: S full-size pictures, (H, W, 3). ``motion``: (1, S, 6, h, w). ``heard``:
+    (1, S, 1024), or None. ``size``: (height, width) of the network's input.
+    """
+
+    numbers: list[int]
+    seconds: Tensor
+    pixels: list[NDArray[np.uint8]]
+    size: tuple[int, int]
+    motion: Tensor
+    since: Tensor
+    heard: Tensor | None
 
 
 class StreamingPredictor:
@@ -35,8 +54,8 @@ class StreamingPredictor:
 
     def __init__(self, module: nn.Module, config: ModelConfig, *, device: torch.device, precision: Precision) -> None:
         self.config, self.device, self.precision = config, device, precision
-        # 2-D convolutions are faster by half with the channels last
-        self._module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The module itself stays as its checkpoint has it.
+        self._module = module.for_inference(DTYPES[precision]) if isinstance(module, StreamingTSFPNet) else module
 
     def photographs(self, frames: Iterable[Frame]) -> Iterator[SaliencyFrame]:
         """Densities of photographs, each for itself, (h, w) at the finest look's size.
@@ -59,32 +78,56 @@ class StreamingPredictor:
             yield SaliencyFrame(frame.index, frame.seconds, saliency / saliency.sum())
 
     def video(self, frames: Iterable[Frame], listen: Listen | None) -> Iterator[SaliencyFrame]:
-        """Densities of a video's consecutive frames, (h, w) each; with ``listen``, heard as well as seen."""
-        stream, state, meter = iter(frames), None, MotionMeter()
+        """Densities of a video's consecutive frames, (h, w) each; with ``listen``, heard as well as seen.
+
+        What moves and what is heard is measured in the caller's thread, frame after frame, while several workers look
+        at the frames before; smoothing over time, in order again, comes last.
+        """
+        state: StreamState | None = None
+        workers, threads = share(self.device)
+        for chunk, log_density in overlapped(
+            self._look, self._chunks(frames, listen), workers=workers, threads=threads
+        ):
+            with single_thread(), computing(self.device, self.precision):
+                smooth, state = faded(log_density, chunk.seconds, chunk.since, state)  # (1, S, h, w)
+                maps = _density(smooth)
+            for number, seconds, saliency in zip(chunk.numbers, chunk.seconds[0].tolist(), maps, strict=True):
+                yield SaliencyFrame(number, seconds, saliency)
+
+    def _chunks(self, frames: Iterable[Frame], listen: Listen | None) -> Iterator[_Chunk]:
+        """A few frames at a time, with what moves and what is heard."""
+        stream, meter = iter(frames), MotionMeter()
         ears = None if listen is None else Ears(cast(SoundBranch, self._module.get_submodule("sound")), listen)
         size: tuple[int, int] | None = None
-        while chunk := list(islice(stream, CHUNK)):
-            size = size or self._fitted(chunk[0], self.config.input_size)
-            prepared = [prepare(frame, self.config, size, cv2.INTER_AREA) for frame in chunk]
-            motion = [meter.measure(frame.pixels, frame.seconds) for frame in chunk]
-            del chunk  # full-size pictures are large
-            maps, state = self._run(prepared, motion, state, ears)
-            for frame, saliency in zip(prepared, maps, strict=True):
-                yield SaliencyFrame(frame.number, frame.seconds, saliency)
+        while some := list(islice(stream, CHUNK)):
+            size = size or self._fitted(some[0], self.config.input_size)
+            motion = [meter.measure(frame.pixels, frame.seconds) for frame in some]
+            with single_thread():
+                heard = None if ears is None else ears.hear(frame.seconds for frame in some)[None]
+            chunk = _Chunk(
+                numbers=[frame.index for frame in some],
+                seconds=torch.tensor([[frame.seconds for frame in some]], dtype=torch.float64),
+                pixels=[frame.pixels for frame in some],
+                size=size,
+                motion=torch.from_numpy(np.stack([each.maps for each in motion]))[None],
+                since=torch.tensor([[each.since for each in motion]], dtype=torch.float32),
+                heard=heard,
+            )
+            del some
+            yield chunk
 
-    def _run(
-        self, chunk: Sequence[Prepared], motion: Sequence[Motion], state: StreamState | None, ears: Ears | None
-    ) -> tuple[list[NDArray[np.float32]], StreamState]:
-        """Densities of a chunk, (h, w) each, and the network's memory after it."""
+    def _look(self, chunk: _Chunk) -> tuple[_Chunk, Tensor]:
+        """The chunk, and log densities (1, S, h, w) of its frames, not smoothed. On any thread."""
+        height, width = chunk.size
+        small = [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in chunk.pixels]
+        chunk.pixels.clear()  # full-size pictures are large
+        mean, std = 255 * self.config.mean, 255 * self.config.std
         with computing(self.device, self.precision):
-            clip = torch.stack([frame.pixels for frame in chunk]).to(self.device)  # (S, 3, H, W)
-            clip = clip.contiguous(memory_format=torch.channels_last)[None]  # (1, S, 3, H, W)
-            seconds = torch.tensor([[frame.seconds for frame in chunk]], dtype=torch.float64)  # (1, S)
-            moving = torch.from_numpy(np.stack([each.maps for each in motion]))[None].to(self.device)  # (1, S, 6, …)
-            since = torch.tensor([[each.since for each in motion]], dtype=torch.float32).to(self.device)  # (1, S)
-            heard = None if ears is None else ears.hear(frame.seconds for frame in chunk)[None]  # (1, S, 1024)
-            log_density, state = self._module(clip, seconds, moving, since, state, heard)  # (1, S, h, w)
-            return list(_density(log_density)), state
+            clip = torch.from_numpy(np.stack(small)).to(self.device)  # (S, H, W, 3)
+            clip = clip.float().sub_(mean).div_(std).permute(0, 3, 1, 2)[None]  # (1, S, 3, H, W), channels last
+            motion, since = chunk.motion.to(self.device), chunk.since.to(self.device)
+            log_density, _ = self._module(clip, None, motion, since, None, chunk.heard)
+        return chunk, log_density
 
     @staticmethod
     def _fitted(frame: Frame, budget: tuple[int, int]) -> tuple[int, int]:

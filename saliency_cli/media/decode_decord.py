@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_cli.errors import ReadError
-from saliency_cli.media.decode_pyav import thread_count
 from saliency_cli.media.probe import Probe
+from saliency_cli.media.threads import decoder_threads
 from saliency_cli.types import Frame
 
 __all__ = ["DecordStopError", "decode_decord", "has_decord"]
@@ -51,7 +51,7 @@ def decode_decord(found: Probe, *, threads: int | None = None) -> Iterator[Frame
     failures = (decord.DECORDError, RuntimeError, StopIteration, UnicodeEncodeError)  # the last for a file's name
     try:
         reader: Any = decord.VideoReader(
-            str(Path(path).absolute()), ctx=decord.cpu(0), num_threads=thread_count(threads)
+            str(Path(path).absolute()), ctx=decord.cpu(0), num_threads=decoder_threads(threads)
         )
     except failures as error:
         raise DecordStopError(f"{path} cannot be opened by decord") from error

@@ -7,7 +7,6 @@ HDR is not tone-mapped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,18 +19,13 @@ from av.video.reformatter import VideoReformatter
 
 from saliency_cli.media.opening import open_container
 from saliency_cli.media.probe import Probe, VideoPacket, read_packets, video_stream
+from saliency_cli.media.threads import decoder_threads
 from saliency_cli.types import Frame
 
-__all__ = ["decode_pyav", "thread_count"]
+__all__ = ["decode_pyav"]
 
 # A clock that goes back by more than this was reset; less is a frame out of order
 RESET_SECONDS, RESET_FRAMES = 1, 32
-MAX_THREADS = 8  # each frame thread holds frames of its own, and beyond this they gain nothing
-
-
-def thread_count(threads: int | None) -> int:
-    """Decoder threads: as asked for, otherwise one a core up to 8."""
-    return threads or min(os.cpu_count() or 1, MAX_THREADS)
 
 
 def decode_pyav(
@@ -54,7 +48,7 @@ def decode_pyav(
     with open_container(path) as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = thread_count(threads)
+        stream.codec_context.thread_count = decoder_threads(threads)
         for frame in _frames(container, stream):
             if frame is None:
                 damaged = True

@@ -13,12 +13,14 @@ import av
 import av.container
 import av.video.stream
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from saliency_cli.errors import UsageError, WriteError
 from saliency_cli.media.atomic import write_errors
 from saliency_cli.media.product import Product
 from saliency_cli.media.sound_copy import SoundCopy
+from saliency_cli.media.threads import encoder_threads
 from saliency_cli.types import ColourInfo, VideoInfo
 
 __all__ = ["VIDEO_FORMATS", "VideoWriter"]
@@ -50,7 +52,7 @@ class VideoWriter(Product):
         gray: frames are (H, W), and stored in limited range whatever the source's, as programs that ignore tags expect.
         end_pts: when the last frame ends, in units of the time base; may be set until ``close``. None: it lasts as long
             as a frame at the average rate.
-        threads: of the encoder; 0 leaves the choice to it.
+        threads: of the encoder; None: see ``encoder_threads``.
 
     Raises:
         UsageError: another suffix.
@@ -68,7 +70,7 @@ class VideoWriter(Product):
         crf: int = 18,
         gray: bool = False,
         end_pts: int | None = None,
-        threads: int = 0,
+        threads: int | None = None,
     ) -> None:
         kind = VIDEO_FORMATS.get(Path(path).suffix.lower())
         if kind is None:
@@ -78,6 +80,7 @@ class VideoWriter(Product):
         self._waiting: av.VideoFrame | None = None  # a frame's duration is known when the next one comes
         self._sound: SoundCopy | None = None
         self._colour = _colour(info, height, gray=gray)
+        self._reformatter = VideoReformatter()  # one for all frames: its tables take as long as a small picture
         super().__init__(path)
         if kind == "matroska":
             # Sound begins a little before 0 (the encoder's run-in), which must not move the picture.
@@ -133,9 +136,11 @@ class VideoWriter(Product):
         return frame.pts
 
     def _convert(self, pixels: NDArray[np.uint8]) -> av.VideoFrame:
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="gray" if self.gray else "rgb24")
+        # The pixels are not copied but read where they are: the conversion is done before the caller has them back.
+        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), format="gray" if self.gray else "rgb24")
         colour = self._colour
-        frame = frame.reformat(
+        frame = self._reformatter.reformat(
+            frame,
             format=self._stream.codec_context.pix_fmt,
             src_color_range=FULL,
             dst_colorspace=BT601 if colour.space == UNKNOWN else colour.space,
@@ -188,7 +193,7 @@ class VideoWriter(Product):
         except av.FFmpegError as error:
             raise WriteError(f"{self.path} cannot be written: {error.strerror}; choose another format.") from error
 
-    def _add_video(self, crf: int, threads: int) -> av.video.stream.VideoStream:
+    def _add_video(self, crf: int, threads: int | None) -> av.video.stream.VideoStream:
         # No B-frames: packets come in the order of presentation, so the last one carries the last frame's duration.
         stream = self._container.add_stream(
             "libx264", rate=self.info.rate, options={"preset": PRESET, "crf": str(crf), "bf": "0"}
@@ -205,7 +210,7 @@ class VideoWriter(Product):
             )
         context.time_base = self.info.time_base
         context.sample_aspect_ratio = self.info.pixel_aspect
-        context.thread_count = threads
+        context.thread_count = encoder_threads(threads)
         context.colorspace, context.color_range = self._colour.space, self._colour.range
         context.color_primaries, context.color_trc = self._colour.primaries, self._colour.transfer
         self._durations: dict[int, int] = {}

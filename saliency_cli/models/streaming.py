@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from saliency_cli.errors import UsageError
 from saliency_cli.models.efficientnet import TAP_CHANNELS, EfficientNetLite0
+from saliency_cli.models.folding import folded_copy
 from saliency_cli.models.layers import without_autocast
 from saliency_cli.models.streaming_sound import SoundBranch
 
-__all__ = ["MOTION_CHANNELS", "StreamState", "StreamingTSFPNet", "coarsened", "input_size_for"]
+__all__ = ["MOTION_CHANNELS", "StreamState", "StreamingTSFPNet", "coarsened", "faded", "input_size_for"]
 
 STRIDE = 32  # the encoder's coarsest level; input sizes are multiples of it
 MAP_HALF_LIFE = 0.1  # seconds in which half of an earlier map fades, which keeps maps from flickering
@@ -128,9 +129,19 @@ class StreamingTSFPNet(nn.Module):
         log_density = logits.flatten(1).log_softmax(1).view(batch, -1, *logits.shape[-2:])  # (B, S, H/4, W/4)
         if seconds is None:
             return log_density, None
-        begins = None if since is None else since <= 0
-        smooth, last = _smooth(log_density.exp(), _elapsed(seconds, state), begins, state)
-        return smooth.clamp_min(1e-12).log(), StreamState(last, seconds[:, -1])
+        return faded(log_density, seconds, since, state)
+
+    def for_inference(self, dtype: torch.dtype) -> StreamingTSFPNet:
+        """A copy that gives the same maps but for rounding, sooner.
+
+        Normalisations are folded in, channels lie last, and what sees the picture holds its weights in ``dtype``; below
+        float32 it wants autocast to that type. The rest of the network keeps float32.
+        """
+        copy = folded_copy(self)
+        copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for part in (copy.encoder, copy.laterals, copy.decoders, copy.mix):
+            part.to(dtype)
+        return copy
 
     def looked_at(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Features and logits of where a photograph is looked at: (N, 3, H, W) → (N, 64, …), (N, 1, H/4, W/4)."""
@@ -240,6 +251,18 @@ def _place_and_onset(since: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
     fresh = torch.stack([torch.exp(-since / pace) for pace in ONSETS], 1)[:, :, None, None]  # (N, 2, 1, 1)
     onset = torch.cat([fresh.expand(-1, -1, *size), fresh * place[:, :1], fresh * place[:, 1:2]], 1)
     return place, onset
+
+
+def faded(
+    log_density: Tensor, seconds: Tensor, since: Tensor | None, state: StreamState | None
+) -> tuple[Tensor, StreamState]:
+    """The log densities (B, S, h, w) of frames by themselves, smoothed over time, and the state to go on from.
+
+    The rest is as for :meth:`StreamingTSFPNet.forward`, which does this as its last step.
+    """
+    begins = None if since is None else since <= 0
+    smooth, last = _smooth(log_density.exp(), _elapsed(seconds, state), begins, state)
+    return smooth.clamp_min(1e-12).log(), StreamState(last, seconds[:, -1])
 
 
 def _elapsed(seconds: Tensor, state: StreamState | None) -> Tensor:

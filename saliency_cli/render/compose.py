@@ -58,14 +58,15 @@ def overlay(
     levels = gray8(saliency)
     covers = _covers(opacity, gamma)
     tinted = np.rint(lookup_table(colormap) * covers[:, None])  # colours times cover, so that one addition blends them
-    clear = np.repeat(np.rint(255.0 * (1.0 - covers))[:, None], 3, axis=1)
+    clear = np.rint(255.0 * (1.0 - covers))
     ink = cv2.applyColorMap(levels, tinted.astype(np.uint8)[:, None, :])
-    glass = cv2.applyColorMap(levels, clear.astype(np.uint8)[:, None, :])
+    glass = cv2.LUT(levels, clear.astype(np.uint8))
     if levels.shape != (height, width):
         ink = cv2.resize(ink, (width, height), interpolation=cv2.INTER_LINEAR)
         glass = cv2.resize(glass, (width, height), interpolation=cv2.INTER_LINEAR)
-    seen = cv2.multiply(frame, glass, scale=1.0 / 255.0)
-    return np.asarray(cv2.add(seen, ink, dst=seen), np.uint8)
+    picture = cv2.cvtColor(glass, cv2.COLOR_GRAY2RGB)  # the one large array made here that outlives the function
+    cv2.multiply(frame, picture, dst=picture, scale=1.0 / 255.0)
+    return np.asarray(cv2.add(picture, ink, dst=picture), np.uint8)
 
 
 def side_by_side(

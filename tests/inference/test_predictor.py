@@ -267,7 +267,9 @@ def test_a_stream_without_frames_gives_no_maps() -> None:
             assert list(SaliencyPredictor(loaded(config, Spy())).predict([], still=still)) == []
 
 
-@pytest.mark.parametrize(("config", "ahead"), [(TASED, 2 * LENGTH - 1), (EMBEDDED, 4)])
+# The embedded model has two frames in the hands of each of its workers, here two, and two that wait.
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("config", "ahead"), [(TASED, 2 * LENGTH - 1), (EMBEDDED, 6)])
 def test_frames_are_read_no_further_than_needed(config: ModelConfig, ahead: int) -> None:
     frames, read = clip(12), 0
 
@@ -277,8 +279,45 @@ def test_frames_are_read_no_further_than_needed(config: ModelConfig, ahead: int)
             read += 1
             yield frame
 
-    for saliency in SaliencyPredictor(loaded(config)).predict(counted()):
+    for saliency in SaliencyPredictor(loaded(config), device="cpu").predict(counted()):
         assert read <= saliency.index + ahead
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [5, 12])
+def test_the_embedded_models_maps_do_not_depend_on_the_number_of_threads(count: int) -> None:
+    """To the last bit: each frame is computed on one thread, and smoothing keeps the order."""
+    model, frames, before = seeing(), clip(count, height=120, width=200), torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            found.append(shown(model, frames))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for maps in found[1:]:
+        for one, other in zip(found[0], maps, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_embedded_models_own_module_stays_as_its_checkpoint_has_it() -> None:
+    model = seeing()
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    shown(model, clip(3))
+    list(SaliencyPredictor(model, device="cpu", precision="bf16").predict(clip(3)))
+    after = model.module.state_dict()
+    assert list(after) == list(before)
+    for name, tensor in after.items():
+        assert tensor.dtype == before[name].dtype
+        assert torch.equal(tensor, before[name])
 
 
 @pytest.mark.parametrize("config", [TASED, EMBEDDED])
