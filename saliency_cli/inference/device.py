@@ -49,8 +49,9 @@ def choose_precision(
 ) -> tuple[Precision, str]:
     """The precision and why.
 
-    ``auto`` is bf16 where the network's maps have been ``measured`` to stay the same in it (docs/models.md) and the
-    processor computes in it by itself; fp32 otherwise.
+    ``auto`` is the lower precision that the device multiplies by itself, if this network's maps have been ``measured``
+    to stay the same in it (docs/models.md): bf16 with AMX, AVX512-BF16 or a GPU that has it, fp16 on GPUs with older
+    tensor cores. Otherwise it is fp32.
 
     Raises:
         UsageError: no such name, or a lower precision together with ``exact``.
@@ -67,11 +68,26 @@ def choose_precision(
     if wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise DeviceError("--precision bf16: this GPU does not compute in it; use fp16 or fp32.")
     if wanted == "auto":
-        if measured and device.type == "cpu" and (unit := _bf16_unit()):
-            return "bf16", f"auto: the processor has {unit}, and maps were measured to stay the same"
-        return "fp32", "auto: maps exact to rounding"
+        if not measured:
+            return "fp32", "auto: this network's maps have not been measured to stay the same in a lower precision"
+        lower, unit = _lower_precision(device)
+        return lower, f"auto: {unit}" + (", and maps were measured to stay the same" if lower != "fp32" else "")
     precision: Precision = next(name for name in get_args(Precision) if name == wanted)
     return precision, "as asked for"
+
+
+def _lower_precision(device: torch.device) -> tuple[Precision, str]:
+    """The fastest precision of a device, and why."""
+    if device.type == "cpu":
+        unit = _bf16_unit()
+        return ("bf16", f"the processor has {unit}") if unit else ("fp32", "the processor has no unit for bf16")
+    if device.type == "cuda":
+        # `is_bf16_supported` also counts GPUs that only imitate it; AMD's have other numbers, and bf16.
+        if torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0):
+            return "bf16", "the GPU has bf16"
+        if torch.cuda.get_device_capability(device) >= (7, 0):
+            return "fp16", "the GPU has tensor cores for fp16, and none for bf16"
+    return "fp32", "no lower precision is known to be faster on this device"
 
 
 def _bf16_unit() -> str | None:

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from saliency_cli.inference.device import DTYPES, Precision
 from saliency_cli.inference.hearing import Listen
+from saliency_cli.inference.overlap import overlapped
 from saliency_cli.inference.preparing import Prepared, computing, is_memory_error
-from saliency_cli.inference.s3d import S3DStream, Window
+from saliency_cli.inference.s3d import S3DLayers, S3DStream, Step, Window
 from saliency_cli.inference.tased import TASEDTop
 from saliency_cli.inference.tsfp import TSFPTop
 from saliency_cli.models.config import ModelConfig
@@ -53,17 +54,20 @@ class _Top(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """A window whose map is still to be computed."""
+class _Due:
+    """A window whose map is to be computed: that of its last frame."""
 
     number: int
     seconds: float
-    features: object
+    step: Step
     sound: NDArray[np.float32] | None
 
 
 class WindowEngine:
     """Maps of TASED-Net or TSFP-Net, each frame once.
+
+    On a CPU two windows are computed at a time, an even and an odd one, which share nothing but their frames; each has
+    half of torch's threads. On a GPU they are computed one after the other, but several at once above the stream.
 
     Args:
         network: on its device, in evaluation mode. Its weights are copied, with normalisations folded in.
@@ -78,9 +82,9 @@ class WindowEngine:
         self._device, self._length = device, config.clip_length
         with computing(device, "fp32"):
             encoder = network if isinstance(network, TASEDNet) else network.encoder
-            self._stream = S3DStream(encoder.base1, encoder.base2, length=self._length, dtype=dtype)
+            self.layers = S3DLayers(encoder.base1, encoder.base2, length=self._length, dtype=dtype)
             top = TASEDTop(network, dtype=dtype) if isinstance(network, TASEDNet) else TSFPTop(network, dtype=dtype)
-            self._top = cast(_Top, top)
+            self.top = cast(_Top, top)
         self.at_once = windows_at_once(device, config, dtype)
 
     def maps(self, frames: Iterable[Prepared], listen: Listen | None = None) -> Iterator[SaliencyFrame]:
@@ -93,7 +97,7 @@ class WindowEngine:
         """
         source = iter(frames)
         first = deque(islice(source, 2 * self._length - 2))
-        stream = self._stream.another()
+        stream = S3DStream(self.layers)
         backwards = list(self._slide(stream, reversed_stream(first, length=self._length), listen, reverse=True))
         yield from reversed(backwards)
         stream.forget()
@@ -102,52 +106,55 @@ class WindowEngine:
     def _slide(
         self, stream: S3DStream, frames: Iterable[Prepared], listen: Listen | None, *, reverse: bool
     ) -> Iterator[SaliencyFrame]:
-        """The map of each window of a stream, in the stream's order: that of the window's last frame."""
+        """The map of each window of a stream, in the stream's order."""
+        workers = min(2, torch.get_num_threads()) if self._device.type == "cpu" else 1
+        due = self._batched(self._due(stream, frames, listen, reverse=reverse))
+        threads = torch.get_num_threads() // workers
+        for maps in overlapped(self._computed, due, workers=workers, threads=threads):
+            yield from maps
+
+    def _due(
+        self, stream: S3DStream, frames: Iterable[Prepared], listen: Listen | None, *, reverse: bool
+    ) -> Iterator[_Due]:
         seconds: deque[float] = deque(maxlen=self._length)
-        waiting: list[_Taken] = []
         for frame in frames:
             seconds.append(frame.seconds)
-            with computing(self._device, "fp32"):
-                window = stream.push(frame.pixels.to(self._device).permute(1, 2, 0))
-                features = None if window is None else self._top.take(window)
-            if features is None:
-                continue
-            sound = None if listen is None else listen(list(seconds), reverse)
-            waiting.append(_Taken(frame.number, frame.seconds, features, sound))
-            if len(waiting) >= self.at_once:
-                yield from self._finished(waiting)
-                waiting = []
-        yield from self._finished(waiting)
+            step = stream.push(frame.pixels.permute(1, 2, 0))
+            if step is not None:
+                sound = None if listen is None else listen(list(seconds), reverse)
+                yield _Due(frame.number, frame.seconds, step, sound)
 
-    def _finished(self, taken: Sequence[_Taken]) -> Iterator[SaliencyFrame]:
-        """The maps of some windows, as many at a time as memory has been found to hold."""
-        done = 0
-        while done < len(taken):
-            some = taken[done : done + self.at_once]
-            maps = self._computed(some)
-            if maps is None:
-                self.at_once = max(len(some) // 2, 1)
-                log.warning(
-                    "%s: memory does not suffice for %d windows at a time; now %d",
-                    self._device,
-                    len(some),
-                    self.at_once,
-                )
-                continue
-            done += len(some)
-            for window, saliency in zip(some, maps, strict=True):
-                yield SaliencyFrame(window.number, window.seconds, saliency)
+    def _batched(self, due: Iterator[_Due]) -> Iterator[list[_Due]]:
+        while batch := list(islice(due, self.at_once)):
+            yield batch
 
-    def _computed(self, taken: Sequence[_Taken]) -> NDArray[np.float32] | None:
-        """The maps of windows, together; None if memory does not suffice and they are several."""
+    def _computed(self, due: Sequence[_Due]) -> list[SaliencyFrame]:
+        """The maps of windows, as many at a time as memory has been found to hold."""
         with computing(self._device, "fp32"):
-            sound = None
-            if taken[0].sound is not None:
-                waveforms = np.stack([cast(NDArray[np.float32], window.sound) for window in taken])
-                sound = torch.from_numpy(waveforms).to(self._device)  # (B, samples)
+            taken = [window.step.half.run(window.step, self.top.take) for window in due]
+        maps: list[NDArray[np.float32]] = []
+        while len(maps) < len(due):
+            some = slice(len(maps), len(maps) + self.at_once)
+            found = self._together(taken[some], [window.sound for window in due[some]])
+            if found is None:
+                tried = len(taken[some])
+                self.at_once = max(tried // 2, 1)
+                log.warning("%s: memory does not hold %d windows at a time; now %d", self._device, tried, self.at_once)
+            else:
+                maps += found
+        return [
+            SaliencyFrame(window.number, window.seconds, saliency) for window, saliency in zip(due, maps, strict=True)
+        ]
+
+    def _together(
+        self, taken: Sequence[object], sounds: Sequence[NDArray[np.float32] | None]
+    ) -> list[NDArray[np.float32]] | None:
+        """The maps of some windows; None if memory does not suffice and they are several."""
+        with computing(self._device, "fp32"):
+            waveforms = [waveform for waveform in sounds if waveform is not None]
+            heard = [torch.from_numpy(np.stack(waveforms)).to(self._device)] if waveforms else []  # (B, samples)
             try:
-                maps = self._top.maps([window.features for window in taken], *([] if sound is None else [sound]))
-                return np.asarray(maps.float().cpu().numpy())
+                return list(self.top.maps(taken, *heard).float().cpu().numpy())
             except RuntimeError as error:
                 if len(taken) == 1 or not is_memory_error(error):
                     raise

@@ -21,9 +21,18 @@ __all__ = ["Convolution", "Doubling", "Step", "folded", "weights"]
 Layer = nn.Conv3d | nn.ConvTranspose3d
 
 
-def _fused(name: str) -> Callable[..., Tensor] | None:
-    """One of oneDNN's convolutions with ReLU, on weights in its own layout. torch has no public name for them."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+def _fused(name: str, weight: Tensor, dtype: torch.dtype) -> Callable[..., Tensor] | None:
+    """One of oneDNN's convolutions with ReLU, on weights in its own layout, where it can compute in a precision.
+
+    torch has no public name for them. Unlike torch's own they know no other way: on processors that oneDNN has no
+    bfloat16 for they raise, and on ARM they are not made for its library.
+    """
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return None
+    acl = getattr(torch.ops.mkldnn, "_is_mkldnn_acl_supported", None)
+    if acl is not None and acl():
+        return None
+    if dtype != torch.float32 and not (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return None
     return cast("Callable[..., Tensor] | None", getattr(torch.ops.mkldnn, name, None))
 
@@ -58,7 +67,7 @@ class Convolution:
         self._convolve = functional.conv2d if axes == 2 else functional.conv3d
         self._weight = weight.to(dtype).contiguous(memory_format=self._format)
         self._bias = bias.to(dtype)
-        self._fused = _fused("_convolution_pointwise") if weight.device.type == "cpu" else None
+        self._fused = _fused("_convolution_pointwise", weight, dtype)
         self._packed: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -90,7 +99,7 @@ class Doubling:
     def __init__(self, weight: Tensor, bias: Tensor, *, dtype: torch.dtype, relu: bool) -> None:
         self._weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)  # (C_in, C_out, 4, 4)
         self._bias, self._relu = bias.to(dtype), relu
-        self._fused = _fused("_convolution_transpose_pointwise") if weight.device.type == "cpu" else None
+        self._fused = _fused("_convolution_transpose_pointwise", weight, dtype)
         self._packed: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:

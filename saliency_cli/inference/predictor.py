@@ -22,7 +22,8 @@ from saliency_cli.types import Frame, SaliencyFrame
 
 __all__ = ["Listen", "SaliencyPredictor"]
 
-MEASURED_IN_BF16 = frozenset({"efficientnet-lite0"})  # encoders; see docs/models.md, "Precision"
+# Architecture and encoder of networks whose maps were measured in lower precisions: docs/models.md, "Precision".
+MEASURED = frozenset({("tsfp", "efficientnet-lite0"), ("tsfp", "s3d")})
 
 
 class SaliencyPredictor:
@@ -45,7 +46,7 @@ class SaliencyPredictor:
         self.model = model
         self.device, self.device_reason = choose_device(device)
         self.precision, self.precision_reason = choose_precision(
-            precision, self.device, exact=exact, measured=model.config.encoder in MEASURED_IN_BF16
+            precision, self.device, exact=exact, measured=(model.config.architecture, model.config.encoder) in MEASURED
         )
         self.exact = exact
         with memory_errors(self.device):

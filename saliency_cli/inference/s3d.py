@@ -9,9 +9,11 @@ Shapes in comments are (times, height, width, channels); T is the clip length, H
 
 from __future__ import annotations
 
-from copy import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import cast
+from threading import Condition, Lock
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +23,10 @@ from saliency_cli.inference.folded import Convolution, folded, weights
 from saliency_cli.inference.rings import Interior, Memory, Ring, Span
 from saliency_cli.models.s3d import BasicConv3d, Inception, SeparableConv3d
 
-__all__ = ["InceptionBlock", "S3DStream", "Separable", "Window"]
+__all__ = ["Half", "InceptionBlock", "S3DLayers", "S3DStream", "Seen", "Separable", "Step", "Window"]
+
+
+T = TypeVar("T")
 
 
 class Separable:
@@ -138,8 +143,114 @@ class Window:
         return self.memory.age == 0
 
 
+class Seen:
+    """A frame of a stream: its features are computed when the first window asks for them, and once.
+
+    ``pixels``: (H, W, 3), normalised.
+    """
+
+    def __init__(self, pixels: Tensor, compute: Callable[[Tensor], Tensor]) -> None:
+        self._pixels: Tensor | None = pixels
+        self._compute, self._lock = compute, Lock()
+        self._features: Tensor | None = None
+
+    def features(self) -> Tensor:
+        """(1, H/2, W/2, 64), after the first convolution."""
+        with self._lock:
+            if self._features is None:
+                self._features = self._compute(cast(Tensor, self._pixels))
+                self._pixels = None
+            return self._features
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A half's next window: its number among the half's, and the frames that the half has not seen yet."""
+
+    half: Half
+    number: int
+    frames: tuple[Seen, ...]
+
+
+class Half:
+    """Every second window of a stream, one after the other.
+
+    Two halves know nothing of each other and may be computed at the same time, in two threads.
+    """
+
+    def __init__(self, layers: S3DLayers) -> None:
+        self._layers = layers
+        self._frames, self._memory = Memory(), Memory()
+        self._turn = Condition()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin another stream; the memory claimed is used again."""
+        self._frames.forget()
+        self._memory.forget()
+        self._done, self._failed = 0, False
+
+    def run(self, step: Step, take: Callable[[Window], T]) -> T:
+        """What ``take`` gives of a step's window. Steps called for by several threads wait for their turn.
+
+        Raises RuntimeError if an earlier step has failed.
+        """
+        with self._turn:
+            self._turn.wait_for(lambda: self._done == step.number or self._failed)
+            if self._failed:
+                raise RuntimeError("an earlier window of the stream has failed")
+            try:
+                result = take(self._next(step.frames))
+                self._done += 1
+            except BaseException:
+                self._failed = True
+                raise
+            finally:
+                self._turn.notify_all()
+            return result
+
+    def _next(self, frames: Iterable[Seen]) -> Window:
+        """The window that ends with the last of these frames; before are those of earlier steps."""
+        length = self._layers.length
+        for frame in frames:
+            self._frames.advance()
+            self._frames.put("frames", length, length - 1, frame.features())
+        self._memory.advance()
+        return self._layers.window(self._frames["frames"], self._memory)
+
+
 class S3DStream:
-    """The encoder's first two blocks over all windows of a stream, one frame after the other.
+    """The windows of a stream, one after the other, in two halves: the even ones and the odd ones."""
+
+    def __init__(self, layers: S3DLayers) -> None:
+        self._layers = layers
+        self._halves = (Half(layers), Half(layers))
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin again with other frames; the memory claimed is used again."""
+        self._count = 0
+        self._unseen: tuple[list[Seen], list[Seen]] = ([], [])
+        for half in self._halves:
+            half.forget()
+
+    def push(self, frame: Tensor) -> Step | None:
+        """Take the next frame (H, W, 3); once there are T of them, what leads to the window that ends with it."""
+        seen = Seen(frame, self._layers.see)
+        number = self._count - self._layers.length + 1  # of the window that ends with this frame
+        self._count += 1
+        for which, unseen in enumerate(self._unseen):
+            if self._count > which:  # the odd windows begin with the second frame
+                unseen.append(seen)
+        if number < 0:
+            return None
+        frames = tuple(self._unseen[number % 2])
+        self._unseen[number % 2].clear()
+        return Step(self._halves[number % 2], number // 2, frames)
+
+
+class S3DLayers:
+    """The encoder's first two blocks.
 
     Args:
         base1, base2: those of the network.
@@ -154,39 +265,18 @@ class S3DStream:
         self._narrow = cast(Convolution, folded(narrow.conv, narrow.bn, dtype=dtype))
         self._widen = Separable(cast(SeparableConv3d, widen), dtype=dtype)
         self._mixed = [InceptionBlock(cast(Inception, block), dtype=dtype) for block in base2]
-        self._length, self._dtype = length, dtype
-        self._frames, self._halves = Memory(), (Memory(), Memory())
-        self._seen = 0
+        self.length, self._dtype, self._device = length, dtype, narrow.conv.weight.device
 
-    def another(self) -> S3DStream:
-        """A stream of its own, with the same layers."""
-        stream = copy(self)
-        stream._frames, stream._halves, stream._seen = Memory(), (Memory(), Memory()), 0
-        return stream
+    def see(self, frame: Tensor) -> Tensor:
+        """The convolution of each frame: (H, W, 3) to (1, H/2, W/2, 64)."""
+        return self._stem.spatial(frame[None].to(self._device, self._dtype))
 
-    def forget(self) -> None:
-        """Begin again with other frames; the memory claimed is used again."""
-        self._seen = 0
-        for memory in (self._frames, *self._halves):
-            memory.forget()
-
-    def push(self, frame: Tensor) -> Window | None:
-        """Take the stream's next frame (H, W, 3), and give the window that ends with it once there are T frames."""
-        self._frames.advance()
-        features = self._stem.spatial(frame[None].to(self._dtype))  # (1, H/2, W/2, 64)
-        self._frames.put("frames", self._length, self._length - 1, features)
-        self._seen += 1
-        if self._seen < self._length:
-            return None
-        memory = self._halves[(self._seen - self._length) % 2]
-        memory.advance()
-        return self._window(memory)
-
-    def _window(self, memory: Memory) -> Window:
-        fresh, length, half = memory.age == 0, self._length, self._length // 2
+    def window(self, frames: Ring, memory: Memory) -> Window:
+        """A half's next window, from its T frames (H/2, W/2, 64) and what earlier windows left in the memory."""
+        fresh, length, half = memory.age == 0, self.length, self.length // 2
         inner = Interior(length, 0, length - 1).after(self._stem.kernel, self._stem.stride)
         for span in inner.missing(fresh=fresh):
-            for begin, features in self._stem.at(span, self._frames["frames"], count=length):  # (m, H/2, W/2, 64)
+            for begin, features in self._stem.at(span, frames, count=length):  # (m, H/2, W/2, 64)
                 x = self._narrow(max_pool_halving(features))  # (m, H/4, W/4, 64)
                 memory.put("widened", half, begin, self._widen.spatial(x))  # (m, H/4, W/4, 192)
         inner1 = inner.after(3)

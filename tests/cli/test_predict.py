@@ -16,7 +16,7 @@ import torch
 from clips import Tone, draw_number, make_clip
 from fakes import program, video_facts
 
-from saliency_cli.inference.predictor import SaliencyPredictor
+from saliency_cli.inference import windowed
 from saliency_cli.models import manifest
 from saliency_cli.models.checkpoint import read_checkpoint, save_checkpoint
 from saliency_cli.models.config import ModelConfig
@@ -255,14 +255,14 @@ def parity(vsal: Any, monkeypatch: pytest.MonkeyPatch, weights: str, wanted: set
 
     64 windows take minutes: the network is spared those that nobody has asked for, and nothing else is.
     """
-    plain = SaliencyPredictor._map
+    plain = windowed.window_map
 
-    def compute(self: SaliencyPredictor, window: Any, listen: Any) -> SaliencyFrame:
+    def compute(module: Any, window: Any, **how: Any) -> SaliencyFrame:
         if window.index in wanted:
-            return plain(self, window, listen)
+            return plain(module, window, **how)
         return SaliencyFrame(window.index, window.frames[-1].seconds, np.zeros((224, 384), np.float32))
 
-    monkeypatch.setattr(SaliencyPredictor, "_map", compute)
+    monkeypatch.setattr(windowed, "window_map", compute)
     result = vsal(
         "predict", "frames", "--model", "tased", "--weights", weights,
         "--write", "arrays", "--raw", "--exact", "--precision", "fp32", "-o", "o.npz",
@@ -313,7 +313,8 @@ def test_a_short_folder_is_looped(vsal: Any, folder: Path, monkeypatch: pytest.M
         return clip[:, 0, -1].abs()
 
     monkeypatch.setattr(TASEDNet, "forward", forward)
-    result = vsal("predict", "frames", "--model", "tased", "--weights", "w.pt", "--write", "arrays", "--raw")
+    how = ("--exact", "--threads", "1", "--write", "arrays", "--raw")
+    result = vsal("predict", "frames", "--model", "tased", "--weights", "w.pt", *how)
     assert result.exit_code == 0, result.stderr
     prepared = (2 * pictures.astype(np.float32) - 255) / 255
     for number in range(3):

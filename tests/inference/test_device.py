@@ -66,7 +66,7 @@ def test_precision_by_default_and_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("amx", "avx512", "choice"),
-    [(True, True, ("bf16", "AMX")), (False, True, ("bf16", "AVX512-BF16")), (False, False, ("fp32", "exact"))],
+    [(True, True, ("bf16", "AMX")), (False, True, ("bf16", "AVX512-BF16")), (False, False, ("fp32", "no unit"))],
 )
 def test_auto_is_bf16_where_it_is_fast_and_measured(
     machine: pytest.MonkeyPatch, amx: bool, avx512: bool, choice: tuple[str, str]
@@ -79,6 +79,30 @@ def test_auto_is_bf16_where_it_is_fast_and_measured(
     assert choose_precision("auto", CPU)[0] == "fp32"
     assert choose_precision("fp32", CPU, measured=True) == ("fp32", "as asked for")
     assert choose_precision("auto", CPU, exact=True, measured=True) == ("fp32", "exact")
+
+
+@pytest.mark.parametrize(
+    ("capability", "hip", "choice"),
+    [
+        ((9, 0), None, "bf16"),
+        ((8, 0), None, "bf16"),
+        ((7, 5), None, "fp16"),
+        ((6, 1), None, "fp32"),
+        ((6, 1), "6", "bf16"),
+    ],
+)
+def test_auto_is_what_the_gpu_has(
+    machine: pytest.MonkeyPatch, capability: tuple[int, int], hip: str | None, choice: str
+) -> None:
+    with_cuda(machine, 1)
+    machine.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    machine.setattr(torch.version, "hip", hip)
+    assert choose_precision("auto", CUDA, measured=True)[0] == choice
+    assert choose_precision("auto", CUDA) == (
+        "fp32",
+        "auto: this network's maps have not been measured to stay the same in a lower precision",
+    )
+    assert choose_precision("auto", torch.device("mps"), measured=True)[0] == "fp32"
 
 
 def test_auto_on_a_torch_that_does_not_know_its_processor(machine: pytest.MonkeyPatch) -> None:
