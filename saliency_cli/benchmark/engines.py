@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -38,11 +39,13 @@ __all__ = [
     "settled_after",
     "settled_stream",
     "synchronise",
+    "wait_for_idle",
 ]
 
 FAST = "fast engine"
 # S3D halves time twice before its deepest reusable layer: the first four windows share nothing with earlier ones.
 SETTLING = 4
+POLL = 0.004  # seconds between looks at whether the process still computes
 
 
 class MapStream:
@@ -55,9 +58,10 @@ class MapStream:
         self._maps, self._device = maps, device
 
     def take(self, count: int = 1) -> list[SaliencyFrame]:
-        """The next maps; the device has finished its work when they are here."""
+        """The next maps. When they are here, the device has finished its work, and so have threads that work ahead."""
         taken = list(islice(self._maps, count))
         synchronise(self._device)
+        wait_for_idle()
         return taken
 
     def close(self) -> None:
@@ -72,6 +76,18 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def wait_for_idle() -> None:
+    """Wait until nothing of this process computes any more; at most a minute.
+
+    An engine works some maps ahead, in threads: what it begins in its turn, it shall end in it.
+    """
+    for _ in range(round(60 / POLL)):
+        begin = time.process_time()
+        time.sleep(POLL)
+        if time.process_time() - begin < POLL / 4:
+            return
 
 
 def settled_after(config: ModelConfig) -> int:
@@ -104,14 +120,17 @@ def precisions_for(wanted: str, device: torch.device) -> tuple[tuple[Precision, 
     return tuple(found), tuple(notes)
 
 
-def plain_windows(model: LoadedModel, material: Material, *, device: torch.device) -> Iterator[SaliencyFrame]:
+def plain_windows(
+    model: LoadedModel, material: Material, *, device: torch.device, every: int = 1
+) -> Iterator[SaliencyFrame]:
     """Maps as the authors' programs make them, from the first settled one on: a whole window, in fp32, for each.
 
-    Frames are prepared once, and windows before the first are not computed. The module lies on ``device`` already.
+    Of each ``every`` windows the last is computed, and none before the first settled one. Frames are prepared once. The
+    module lies on ``device`` already.
     """
     prepared = prepared_frames(endless(material), model.config)
     windows = sliding_windows(prepared, length=model.config.clip_length)
-    for window in islice(windows, settled_after(model.config), None):
+    for window in islice(windows, settled_after(model.config) + every - 1, None, every):
         with computing(device, "fp32"):
             clip = torch.stack([frame.pixels for frame in window.frames], 1)[None].to(device)  # (1, 3, T, H, W)
             saliency = model.module(clip)[0].cpu().numpy()  # (H, W)
@@ -128,21 +147,27 @@ def settled_stream(predictor: SaliencyPredictor, material: Material, on_turn: Ca
 
 
 def compare_engines(
-    plain: MapStream, engines: Mapping[Precision, MapStream], *, rounds: int, on_turn: Callable[[], None] | None = None
+    plain: MapStream,
+    engines: Mapping[Precision, MapStream],
+    *,
+    rounds: int,
+    maps_a_turn: int = 1,
+    on_turn: Callable[[], None] | None = None,
 ) -> tuple[EngineSpeed, ...]:
-    """Take a map from each in turn: their times, and how near the engines' maps come to the plain window's.
+    """Take maps from each in turn: their times, and how near the engines' maps come to the plain window's.
 
-    All streams stand at the same frame.
+    A turn is one plain window, or ``maps_a_turn`` of an engine's maps: of these the last is the plain window's frame.
     """
     streams: dict[str, MapStream] = {PLAIN: plain}
     streams.update(engines.items())
+    items: dict[str, int] = {PLAIN: 1} | {name: maps_a_turn for name in engines}
     maps: dict[str, list[SaliencyFrame]] = {name: [] for name in streams}
 
     def turn(name: str) -> None:
-        maps[name] += streams[name].take()
+        maps[name].append(streams[name].take(items[name])[-1])
 
     cases = {name: partial(turn, name) for name in streams}
-    found = rounds_of(cases, rounds=rounds, items=dict.fromkeys(cases, 1), on_turn=on_turn)
+    found = rounds_of(cases, rounds=rounds, items=items, on_turn=on_turn)
     base = timing_of(found[PLAIN])
     result = [EngineSpeed(PLAIN, "fp32", base, 1.0, None)]
     for precision in engines:

@@ -41,7 +41,7 @@ __all__ = ["SECONDS", "SECONDS_WINDOWED", "SIZE", "measure_speed"]
 SIZE = (640, 360)
 SECONDS, SECONDS_WINDOWED = 4.0, 2.6  # of the clip; the second is 2T − 1 frames and two more
 LONGEST = 600.0
-WINDOWS_A_TURN = 2  # maps of a network with a window, where other stages go through all frames in memory
+MAPS_A_TURN = 6  # of a network with a window: the first find the caches full of what others have left there
 MOST_ROUNDS = 1000
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "av", "decord", "decord2", "eva-decord")
 
@@ -108,19 +108,19 @@ def measure_speed(
 
         def predict_some() -> list[SaliencyFrame]:
             if windowed:
-                return engines[pipeline.precision].take(WINDOWS_A_TURN)
+                return engines[pipeline.precision].take(MAPS_A_TURN)
             return list(pipeline.predict(material.frames))
 
         engines: dict[Precision, MapStream] = {}
         found: tuple[EngineSpeed, ...] = ()
         if windowed:
             unchanged = replace(model, module=copy.deepcopy(model.module).to(device))
-            plain = MapStream(plain_windows(unchanged, material, device=device), device)
+            plain = MapStream(plain_windows(unchanged, material, device=device, every=MAPS_A_TURN), device)
             stack.enter_context(closing(plain))
             for precision in precisions:
                 stream = settled_stream(_predictor(model, replace(options, precision=precision)), material, turns)
                 engines[precision] = stack.enter_context(closing(stream))
-            found = compare_engines(plain, engines, rounds=rounds, on_turn=turns)
+            found = compare_engines(plain, engines, rounds=rounds, maps_a_turn=MAPS_A_TURN, on_turn=turns)
         stages = measure_stages(
             material,
             reader,

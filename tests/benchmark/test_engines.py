@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -58,8 +60,9 @@ def test_streams_take_turns_and_times_are_theirs(monkeypatch: pytest.MonkeyPatch
             yield frame_map(index)
 
     fast = {"fp32": MapStream(maps("fp32", 0.5), CPU), "bf16": MapStream(maps("bf16", 0.25), CPU)}
-    found = compare_engines(MapStream(maps("plain", 2.0), CPU), fast, rounds=3)  # type: ignore[arg-type]
-    assert done == ["plain", "fp32", "bf16"] * 4
+    plain = MapStream(islice(maps("plain", 1.0), 1, None, 2), CPU)
+    found = compare_engines(plain, fast, rounds=3, maps_a_turn=2)  # type: ignore[arg-type]
+    assert done == ["plain", "plain", "fp32", "fp32", "bf16", "bf16"] * 4
     assert [(one.name, one.precision, one.timing.median_ms, one.times_faster) for one in found] == [
         ("plain window", "fp32", 2000, 1),
         ("fast engine", "fp32", 500, 4),
@@ -103,9 +106,9 @@ def test_the_plain_window_is_that_of_exact_predictions(material: Material) -> No
 
 def test_the_engine_is_the_predictor_of_its_precision(material: Material) -> None:
     model = random_model("tsfp", 1, input_size=(32, 64), clip_length=16)
-    plain = MapStream(plain_windows(model, material, device=CPU), CPU)
+    plain = MapStream(plain_windows(model, material, device=CPU, every=3), CPU)
     fast = settled_stream(SaliencyPredictor(model, device="cpu", precision="fp32"), material, lambda: None)
-    found = compare_engines(plain, {"fp32": fast}, rounds=1)[1]
+    found = compare_engines(plain, {"fp32": fast}, rounds=1, maps_a_turn=3)[1]
     assert found.agreement is not None
     assert found.agreement.mean_difference < 1e-4
     assert found.agreement.cc == pytest.approx(1, abs=1e-4)
@@ -130,6 +133,24 @@ def test_closing_a_stream_ends_its_maps() -> None:
     stream.close()
     assert ended == [True]
     MapStream(map(frame_map, count()), CPU).close()  # what cannot be closed needs no closing
+
+
+def test_a_turn_ends_when_nothing_of_it_goes_on() -> None:
+    ended = Event()
+
+    def maps() -> Iterator[SaliencyFrame]:
+        for index in count():
+            Thread(target=work).start()
+            yield frame_map(index)
+
+    def work() -> None:
+        begin = time.thread_time()
+        while time.thread_time() - begin < 0.2:
+            pass
+        ended.set()
+
+    MapStream(maps(), CPU).take()
+    assert ended.is_set()
 
 
 def test_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
