@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saliency_cli.windows import Window, is_reversed, sliding_windows, window_indices
+from saliency_cli.windows import Window, is_reversed, reversed_stream, sliding_windows, window_indices
 
 LENGTHS = st.integers(1, 40)
 COUNTS = st.integers(0, 130)
@@ -131,6 +131,27 @@ def test_bad_arguments(frame: int, length: int, count: int) -> None:
 def test_bad_length_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="at least one frame, not 0"):
         sliding_windows([1], length=0)
+
+
+@given(length=LENGTHS, count=COUNTS)
+def test_the_reversed_windows_slide_over_one_stream(length: int, count: int) -> None:
+    """From the last to frame 0's; of the video no more is looked at than its first 2T-2 frames."""
+    first = list(range(min(count, 2 * length - 2)))
+    stream = reversed_stream(first, length=length)
+    slid = [stream[begin : begin + length] for begin in range(len(stream) - length + 1)]
+    backwards = [frame for frame in range(count) if is_reversed(frame, length)]
+    assert slid[::-1] == [window_indices(frame, length=length, count=count) for frame in backwards]
+    assert len(stream) == (len(backwards) + length - 1 if backwards else 0)
+
+
+def test_the_reversed_stream_of_the_published_clip_length() -> None:
+    assert reversed_stream(range(62), length=32) == list(range(61, -1, -1))
+    assert reversed_stream("abc", length=3) == ["a", "c", "b", "a"]
+    assert reversed_stream("a", length=3) == ["a", "a", "a"]
+    assert reversed_stream([], length=3) == []
+    assert reversed_stream("abc", length=1) == []
+    with pytest.raises(ValueError, match="at least one frame, not 0"):
+        reversed_stream([1], length=0)
 
 
 def test_repr_is_short() -> None:

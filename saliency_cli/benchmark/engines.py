@@ -160,7 +160,7 @@ def compare_engines(
     """
     streams: dict[str, MapStream] = {PLAIN: plain}
     streams.update(engines.items())
-    items: dict[str, int] = {PLAIN: 1} | {name: maps_a_turn for name in engines}
+    items: dict[str, int] = {PLAIN: 1} | dict.fromkeys(engines, maps_a_turn)
     maps: dict[str, list[SaliencyFrame]] = {name: [] for name in streams}
 
     def turn(name: str) -> None:

@@ -131,7 +131,12 @@ class WindowEngine:
     def _computed(self, due: Sequence[_Due]) -> list[SaliencyFrame]:
         """The maps of windows, as many at a time as memory has been found to hold."""
         with computing(self._device, "fp32"):
-            taken = [window.step.half.run(window.step, self.top.take) for window in due]
+            try:
+                taken = [window.step.half.run(window.step, self.top.take) for window in due]
+            except BaseException:
+                for window in due:  # of those after the one that failed, nothing was run: nobody must wait for them
+                    window.step.half.abandon()
+                raise
         maps: list[NDArray[np.float32]] = []
         while len(maps) < len(due):
             some = slice(len(maps), len(maps) + self.at_once)

@@ -5,6 +5,8 @@ Poolings take values of at least 0, as ReLU leaves them: padding with nothing is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +19,7 @@ __all__ = [
     "max_pool",
     "max_pool_halving",
     "max_pool_halving_time",
+    "stacked",
     "switches",
     "unpool",
 ]
@@ -68,6 +71,11 @@ def max_pool_halving(x: Tensor) -> Tensor:
 def max_pool_halving_time(x: Tensor) -> Tensor:
     """Max-pooling over three times with stride 2, padded by 1: (N, 2t, h, w, C) to (N, t, h, w, C)."""
     return _every_second_of_three(x, 1)
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """``torch.stack``, which does not copy a single tensor."""
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(list(tensors))
 
 
 def double_time(x: Tensor) -> Tensor:

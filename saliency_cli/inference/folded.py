@@ -8,6 +8,7 @@ the width. Both are faster than the 3-D form that the networks are written in (d
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import cast
 
 import torch
@@ -19,6 +20,8 @@ from saliency_cli.models.folding import fold_batch_norm
 __all__ = ["Convolution", "Doubling", "Step", "folded", "weights"]
 
 Layer = nn.Conv3d | nn.ConvTranspose3d
+
+PACKING = Lock()  # two threads may be the first to use a layer
 
 
 def _fused(name: str, weight: Tensor, dtype: torch.dtype) -> Callable[..., Tensor] | None:
@@ -68,7 +71,7 @@ class Convolution:
         self._weight = weight.to(dtype).contiguous(memory_format=self._format)
         self._bias = bias.to(dtype)
         self._fused = _fused("_convolution_pointwise", weight, dtype)
-        self._packed: Tensor | None = None
+        self._packed = False
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, …, C_in) to (N, …, C_out)."""
@@ -78,12 +81,12 @@ class Convolution:
             y = functional.relu_(y) if self._relu else y
         else:
             ones = (1,) * len(self._stride)
-            if self._packed is None:
-                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                    self._weight, self._padding, self._stride, ones, 1, list(x.shape)
-                )
-            how: tuple[object, ...] = (self._padding, self._stride, ones, 1, "relu" if self._relu else "none", [], "")
-            y = self._fused(x, self._packed, self._bias, *how)  # (N, C_out, …)
+            shape: tuple[object, ...] = (self._padding, self._stride, ones, 1)  # with dilation, and groups
+            with PACKING:
+                if not self._packed:
+                    pack = torch.ops.mkldnn._reorder_convolution_weight
+                    self._weight, self._packed = pack(self._weight, *shape, list(x.shape)), True
+            y = self._fused(x, self._weight, self._bias, *shape, "relu" if self._relu else "none", [], "")
         return y.movedim(1, -1)  # (N, …, C_out)
 
     def over_time(self, x: Tensor) -> Tensor:
@@ -100,7 +103,7 @@ class Doubling:
         self._weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)  # (C_in, C_out, 4, 4)
         self._bias, self._relu = bias.to(dtype), relu
         self._fused = _fused("_convolution_transpose_pointwise", weight, dtype)
-        self._packed: Tensor | None = None
+        self._packed = False
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, h, w, C_in) to (N, 2h, 2w, C_out)."""
@@ -109,18 +112,13 @@ class Doubling:
             y = functional.conv_transpose2d(x, self._weight, self._bias, stride=2, padding=1)
             y = functional.relu_(y) if self._relu else y
         else:
-            shape: tuple[object, ...] = (
-                [1, 1],
-                [0, 0],
-                [2, 2],
-                [1, 1],
-                1,
-            )  # padding, more of it, stride, dilation, groups
-            if self._packed is None:
-                self._packed = torch.ops.mkldnn._reorder_convolution_transpose_weight(
-                    self._weight, *shape, list(x.shape)
-                )
-            y = self._fused(x, self._packed, self._bias, *shape, "relu" if self._relu else "none", [], "")
+            # Padding, and more at the end; stride, dilation, groups.
+            shape: tuple[object, ...] = ([1, 1], [0, 0], [2, 2], [1, 1], 1)
+            with PACKING:
+                if not self._packed:
+                    pack = torch.ops.mkldnn._reorder_convolution_transpose_weight
+                    self._weight, self._packed = pack(self._weight, *shape, list(x.shape)), True
+            y = self._fused(x, self._weight, self._bias, *shape, "relu" if self._relu else "none", [], "")
         return y.movedim(1, -1).contiguous()  # (N, 2h, 2w, C_out)
 
 

@@ -50,24 +50,45 @@ class Interior:
 
 
 class Ring:
-    """Features of the last positions of a stream, (count, …); memory is claimed once and used again."""
+    """Features of the last positions of a stream, (count, …); memory is claimed once and used again.
 
-    def __init__(self, count: int, shape: torch.Size, like: Tensor) -> None:
-        # Positions to move on by before all are copied to the beginning: as many again cost 3 % of the time.
-        self._slots = torch.zeros(2 * count, *shape, dtype=like.dtype, device=like.device)
-        self._count, self._start = count, 0
+    ``whole``: all positions are asked for at once. Then the ring is twice as long, and they are never in two pieces.
+    """
+
+    def __init__(self, count: int, shape: torch.Size, like: Tensor, *, whole: bool = False) -> None:
+        self._slots = torch.zeros(2 * count if whole else count, *shape, dtype=like.dtype, device=like.device)
+        self._count, self._start, self._whole = count, 0, whole
 
     def advance(self) -> None:
         """Move the window on by one position."""
         self._start += 1
-        if self._start + self._count > len(self._slots):
-            self._slots[: self._count - 1] = self._slots[self._start : self._start + self._count - 1].clone()
+        if not self._whole:
+            self._start %= self._count
+        elif self._start > self._count:  # all but the new position go to the beginning, where nothing overlaps
+            self._slots[: self._count - 1] = self._slots[self._start :]
             self._start = 0
 
     def __getitem__(self, span: tuple[int, int]) -> Tensor:
-        """The features at positions begin … end−1, as a view."""
-        begin, end = span
-        return self._slots[self._start + begin : self._start + end]
+        """The features at positions begin … end−1, for reading: a view, or a copy where the ring's end lies between."""
+        pieces = [self._slots[begin:end] for begin, end in self._pieces(*span)]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def put(self, begin: int, features: Tensor, *, at: int = 0) -> None:
+        """Keep (m, …, C) at positions begin … begin+m−1, as channels from ``at``."""
+        done = 0
+        for first, last in self._pieces(begin, begin + len(features)):
+            piece = features[done : done + last - first]
+            self._slots[first:last, ..., at : at + features.shape[-1]] = piece
+            done += len(piece)
+
+    def _pieces(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Where positions begin … end−1 lie."""
+        size, first, last = len(self._slots), self._start + begin, self._start + end
+        if last <= size:
+            return [(first, last)]
+        if first >= size:
+            return [(first - size, last - size)]
+        return [(first, size), (0, last - size)]
 
 
 class Memory:
@@ -88,13 +109,27 @@ class Memory:
         """Begin another stream in the same memory."""
         self.age = -1
 
-    def put(self, name: str, count: int, begin: int, features: Tensor, *, at: int = 0, width: int = 0) -> None:
-        """Keep (m, …, C) at positions begin … begin+m−1 of ``count``; with a ``width``, as its channels from ``at``."""
+    def put(
+        self,
+        name: str,
+        count: int,
+        begin: int,
+        features: Tensor,
+        *,
+        at: int = 0,
+        width: int | None = None,
+        whole: bool = False,
+    ) -> None:
+        """Keep (m, …, C) in the ring of a name, at positions begin … begin+m−1 of ``count``, as channels from ``at``.
+
+        The first to put something there tells how many channels there are (``width``; C, if they are all), and whether
+        the ring will be read ``whole``.
+        """
         ring = self._rings.get(name)
         if ring is None:
             shape = torch.Size((*features.shape[1:-1], width or features.shape[-1]))
-            ring = self._rings[name] = Ring(count, shape, features)
-        ring[begin, begin + len(features)][..., at : at + features.shape[-1]].copy_(features)
+            ring = self._rings[name] = Ring(count, shape, features, whole=whole)
+        ring.put(begin, features, at=at)
 
     def __getitem__(self, name: str) -> Ring:
         """The ring of a name; KeyError if nothing was put there."""

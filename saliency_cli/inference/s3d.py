@@ -104,16 +104,17 @@ class InceptionBlock:
         parts[3].copy_(self._last(pooled.flatten(0, 1)))
         return torch.unflatten(result, 0, windows)
 
-    def step(self, memory: Memory, name: str, source: Ring, inner: Interior) -> Interior:
+    def step(self, memory: Memory, name: str, source: Ring, inner: Interior, *, whole: bool = False) -> Interior:
         """The next window of a stream: from the times of ``source`` to the ring ``name`` of the memory.
 
-        ``inner`` tells which positions of the source are interior; returned is which of the result are.
+        ``inner`` tells which positions of the source are interior; returned is which of the result are. ``whole``: the
+        result will be read whole.
         """
         count, fresh, width = inner.count, memory.age == 0, self._offsets[-1]
         for begin, end in inner.missing(fresh=fresh):
             x = source[begin, end]  # (m, h, w, C_in)
             entries = torch.split(self._entry(x), self._widths, dim=-1)
-            memory.put(name, count, begin, entries[0], width=width)
+            memory.put(name, count, begin, entries[0], width=width, whole=whole)
             for number, (separable, entry) in enumerate(zip(self._separables, entries[1:], strict=True), 1):
                 memory.put(f"{name}.branch{number}", count, begin, separable.spatial(entry))
             memory.put(f"{name}.branch3", count, begin, max_pool(x))
@@ -209,6 +210,12 @@ class Half:
                 self._turn.notify_all()
             return result
 
+    def abandon(self) -> None:
+        """Raise RuntimeError in all that wait for their turn, or will: a step before theirs will never be run."""
+        with self._turn:
+            self._failed = True
+            self._turn.notify_all()
+
     def _next(self, frames: Iterable[Seen]) -> Window:
         """The window that ends with the last of these frames; before are those of earlier steps."""
         length = self._layers.length
@@ -282,8 +289,8 @@ class S3DLayers:
         inner1 = inner.after(3)
         for span in inner1.missing(fresh=fresh):
             for begin, features in self._widen.at(span, memory["widened"], count=half):  # (m, H/4, W/4, 192)
-                memory.put("level1", half, begin, features)
+                memory.put("level1", half, begin, features, whole=True)
                 memory.put("pooled", half, begin, max_pool_halving(features))  # (m, H/8, W/8, 192)
         inner2 = self._mixed[0].step(memory, "mixed3b", memory["pooled"], inner1)  # T/2 of (H/8, W/8, 256)
-        inner2 = self._mixed[1].step(memory, "level2", memory["mixed3b"], inner2)  # T/2 of (H/8, W/8, 480)
+        inner2 = self._mixed[1].step(memory, "level2", memory["mixed3b"], inner2, whole=True)  # T/2 of (H/8, W/8, 480)
         return Window(memory, inner1, inner2)

@@ -19,6 +19,7 @@ from saliency_cli.inference.features import (
     max_over_groups,
     max_pool_halving,
     max_pool_halving_time,
+    stacked,
     switches,
     unpool,
 )
@@ -64,7 +65,7 @@ class TASEDTop:
         """Of a window, what :meth:`maps` needs, before the stream goes on."""
         memory, count = window.memory, window.inner2.count
         for begin, end in window.inner2.missing(fresh=window.fresh):
-            memory.put("halved2", count, begin, max_pool_halving(window.level2[begin, end]))
+            memory.put("halved2", count, begin, max_pool_halving(window.level2[begin, end]), whole=True)
         pooled = max_pool_halving_time(memory["halved2"][0, count][None])[0]  # (T/4, H/16, W/16, 480)
         if not self._unpools:
             return TASEDWindow(pooled, ())
@@ -77,8 +78,11 @@ class TASEDTop:
 
     def maps(self, windows: Sequence[TASEDWindow]) -> Tensor:
         """Probabilities (B, H, W) of the last frames of B windows, float32."""
-        x = torch.stack([window.pooled for window in windows])  # (B, T/4, H/16, W/16, 480)
-        places = [torch.cat(each) for each in zip(*(window.switches for window in windows), strict=True)]
+        x = stacked([window.pooled for window in windows])  # (B, T/4, H/16, W/16, 480)
+        places = [
+            each[0] if len(each) == 1 else torch.cat(each)
+            for each in zip(*(window.switches for window in windows), strict=True)
+        ]
         for block in self._base3:
             x = block.whole(x)  # (B, T/4, H/16, W/16, 832)
         x = max_over_groups(x.flatten(0, 1), self._joined)  # (B·D, H/16, W/16, 832)

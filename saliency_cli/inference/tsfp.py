@@ -17,7 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saliency_cli.inference.features import double_places, double_time, max_pool_halving, max_pool_halving_time
+from saliency_cli.inference.features import (
+    double_places,
+    double_time,
+    max_pool_halving,
+    max_pool_halving_time,
+    stacked,
+)
 from saliency_cli.inference.folded import Convolution, folded, weights
 from saliency_cli.inference.s3d import InceptionBlock, Window
 from saliency_cli.models.s3d import Inception
@@ -80,13 +86,14 @@ class TSFPTop:
         lateral = self._laterals.get("level2")
         for begin, end in window.inner2.missing(fresh=window.fresh):
             level2 = window.level2[begin, end]  # (m, H/8, W/8, 480)
-            memory.put("halved2", count, begin, max_pool_halving(level2))  # (m, H/16, W/16, 480)
+            memory.put("halved2", count, begin, max_pool_halving(level2), whole=True)  # (m, H/16, W/16, 480)
             if lateral is not None:
-                memory.put("lateral2", count, begin, lateral(level2))  # (m, H/8, W/8, 192)
+                memory.put("lateral2", count, begin, lateral(level2), whole=True)  # (m, H/8, W/8, 192)
         finest = None
         if self._project is not None:
             for begin, end in window.inner1.missing(fresh=window.fresh):
-                memory.put("projected", count, begin, self._project(window.level1[begin, end]))  # (m, H/4, W/4, L)
+                projected = self._project(window.level1[begin, end])  # (m, H/4, W/4, L)
+                memory.put("projected", count, begin, projected, whole=True)
             # Of each time, the number for the place in the window at which it stands.
             finest = torch.diagonal(memory["projected"][0, count], dim1=0, dim2=3).sum(
                 -1, dtype=torch.float32
@@ -99,7 +106,7 @@ class TSFPTop:
 
         ``sound`` is (B, 70560), as in ``TSFPNet``.
         """
-        x = torch.stack([window.pooled for window in windows])  # (B, T/4, H/16, W/16, 480)
+        x = stacked([window.pooled for window in windows])  # (B, T/4, H/16, W/16, 480)
         for block in self._base3:
             x = block.whole(x)  # (B, T/4, H/16, W/16, 832)
         level3 = x
@@ -122,7 +129,7 @@ class TSFPTop:
         """What the last layer, without its bias, gives of the sum of all levels: (B, H/4, W/4), float32."""
         x = {name: _of_frames(self._laterals[name], level) for name, level in levels.items() if name in self._laterals}
         if "level2" in self._laterals:
-            x["level2"] = torch.stack([cast(Tensor, window.lateral2) for window in windows])  # (B, L, H/8, W/8, 192)
+            x["level2"] = stacked([cast(Tensor, window.lateral2) for window in windows])  # (B, L, H/8, W/8, 192)
         if self._top_down:
             for finer, coarser in (("level3", "level4"), ("level2", "level3")):
                 x[finer] = x[finer] + _doubled_all(x[coarser])
