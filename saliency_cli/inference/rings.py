@@ -38,9 +38,10 @@ class Interior:
         count = (self.count + 2 * reach - kernel) // stride + 1
         return Interior(count, -((-self.first - reach) // stride), (self.last - reach) // stride)
 
-    def holds(self, begin: int, end: int) -> bool:
-        """Whether all positions begin … end−1 are interior."""
-        return self.first <= begin and end - 1 <= self.last
+    @property
+    def longest(self) -> int:
+        """How many times a convolution over three times, of which this is the interior, reads at a time, at most."""
+        return self.count if self.first >= self.last else max(self.first + 1, self.count - self.last + 1)
 
     def missing(self, *, fresh: bool) -> list[Span]:
         """Positions to compute: the ends, and the one that has just become interior; if ``fresh``, all."""
@@ -52,43 +53,47 @@ class Interior:
 class Ring:
     """Features of the last positions of a stream, (count, …); memory is claimed once and used again.
 
-    ``whole``: all positions are asked for at once. Then the ring is twice as long, and they are never in two pieces.
+    Runs of at most ``longest`` positions are views; longer ones may have to be copied. If those are all positions, the
+    ring is twice as long, and all move to its beginning when its end is reached. If they are fewer, it is closed:
+    behind its end lies a second time what lies at its beginning.
     """
 
-    def __init__(self, count: int, shape: torch.Size, like: Tensor, *, whole: bool = False) -> None:
-        self._slots = torch.zeros(2 * count if whole else count, *shape, dtype=like.dtype, device=like.device)
-        self._count, self._start, self._whole = count, 0, whole
+    def __init__(self, count: int, shape: torch.Size, like: Tensor, *, longest: int | None = None) -> None:
+        self._count, self._start = count, 0
+        self._twice = None if longest is None or longest >= count else longest - 1  # how many positions lie there twice
+        slots = 2 * count if self._twice is None else count + self._twice
+        self._slots = torch.zeros(slots, *shape, dtype=like.dtype, device=like.device)
 
     def advance(self) -> None:
         """Move the window on by one position."""
         self._start += 1
-        if not self._whole:
+        if self._twice is not None:
             self._start %= self._count
         elif self._start > self._count:  # all but the new position go to the beginning, where nothing overlaps
             self._slots[: self._count - 1] = self._slots[self._start :]
             self._start = 0
 
     def __getitem__(self, span: tuple[int, int]) -> Tensor:
-        """The features at positions begin … end−1, for reading: a view, or a copy where the ring's end lies between."""
-        pieces = [self._slots[begin:end] for begin, end in self._pieces(*span)]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        """The features at positions begin … end−1, for reading."""
+        begin, end = (self._start + position for position in span)
+        if begin >= self._count and self._twice is not None:
+            begin, end = begin - self._count, end - self._count
+        if end <= len(self._slots):
+            return self._slots[begin:end]
+        return torch.cat([self._slots[begin : self._count], self._slots[: end - self._count]])
 
     def put(self, begin: int, features: Tensor, *, at: int = 0) -> None:
         """Keep (m, …, C) at positions begin … begin+m−1, as channels from ``at``."""
-        done = 0
-        for first, last in self._pieces(begin, begin + len(features)):
-            piece = features[done : done + last - first]
-            self._slots[first:last, ..., at : at + features.shape[-1]] = piece
-            done += len(piece)
-
-    def _pieces(self, begin: int, end: int) -> list[tuple[int, int]]:
-        """Where positions begin … end−1 lie."""
-        size, first, last = len(self._slots), self._start + begin, self._start + end
-        if last <= size:
-            return [(first, last)]
-        if first >= size:
-            return [(first - size, last - size)]
-        return [(first, size), (0, last - size)]
+        channels = slice(at, at + features.shape[-1])
+        first, last = self._start + begin, self._start + begin + len(features)
+        if self._twice is None:
+            self._slots[first:last, ..., channels] = features
+            return
+        # Once round, and once more: where the features lie as they stand, before the beginning, and behind the end.
+        for turn in (-self._count, 0, self._count):
+            low, high = max(first + turn, 0), min(last + turn, len(self._slots))
+            if low < high:
+                self._slots[low:high, ..., channels] = features[low - first - turn : high - first - turn]
 
 
 class Memory:
@@ -118,17 +123,17 @@ class Memory:
         *,
         at: int = 0,
         width: int | None = None,
-        whole: bool = False,
+        longest: int | None = None,
     ) -> None:
         """Keep (m, …, C) in the ring of a name, at positions begin … begin+m−1 of ``count``, as channels from ``at``.
 
-        The first to put something there tells how many channels there are (``width``; C, if they are all), and whether
-        the ring will be read ``whole``.
+        The first to put something there tells how many channels there are (``width``; C, if they are all), and how many
+        positions are read at a time, at most, once the stream runs (``longest``; all, if nothing is said).
         """
         ring = self._rings.get(name)
         if ring is None:
             shape = torch.Size((*features.shape[1:-1], width or features.shape[-1]))
-            ring = self._rings[name] = Ring(count, shape, features, whole=whole)
+            ring = self._rings[name] = Ring(count, shape, features, longest=longest)
         ring.put(begin, features, at=at)
 
     def __getitem__(self, name: str) -> Ring:

@@ -104,21 +104,21 @@ class InceptionBlock:
         parts[3].copy_(self._last(pooled.flatten(0, 1)))
         return torch.unflatten(result, 0, windows)
 
-    def step(self, memory: Memory, name: str, source: Ring, inner: Interior, *, whole: bool = False) -> Interior:
+    def step(self, memory: Memory, name: str, source: Ring, inner: Interior, *, whole: bool) -> Interior:
         """The next window of a stream: from the times of ``source`` to the ring ``name`` of the memory.
 
         ``inner`` tells which positions of the source are interior; returned is which of the result are. ``whole``: the
         result will be read whole.
         """
-        count, fresh, width = inner.count, memory.age == 0, self._offsets[-1]
+        count, fresh, width, outer = inner.count, memory.age == 0, self._offsets[-1], inner.after(3)
+        longest = None if whole else outer.longest
         for begin, end in inner.missing(fresh=fresh):
             x = source[begin, end]  # (m, h, w, C_in)
             entries = torch.split(self._entry(x), self._widths, dim=-1)
-            memory.put(name, count, begin, entries[0], width=width, whole=whole)
+            memory.put(name, count, begin, entries[0], width=width, longest=longest)
             for number, (separable, entry) in enumerate(zip(self._separables, entries[1:], strict=True), 1):
-                memory.put(f"{name}.branch{number}", count, begin, separable.spatial(entry))
-            memory.put(f"{name}.branch3", count, begin, max_pool(x))
-        outer = inner.after(3)
+                memory.put(f"{name}.branch{number}", count, begin, separable.spatial(entry), longest=outer.longest)
+            memory.put(f"{name}.branch3", count, begin, max_pool(x), longest=outer.longest)
         for span in outer.missing(fresh=fresh):
             for number, separable in enumerate(self._separables, 1):
                 for begin, features in separable.at(span, memory[f"{name}.branch{number}"], count=count):
@@ -221,7 +221,7 @@ class Half:
         length = self._layers.length
         for frame in frames:
             self._frames.advance()
-            self._frames.put("frames", length, length - 1, frame.features())
+            self._frames.put("frames", length, length - 1, frame.features(), longest=self._layers.longest)
         self._memory.advance()
         return self._layers.window(self._frames["frames"], self._memory)
 
@@ -273,6 +273,9 @@ class S3DLayers:
         self._widen = Separable(cast(SeparableConv3d, widen), dtype=dtype)
         self._mixed = [InceptionBlock(cast(Inception, block), dtype=dtype) for block in base2]
         self.length, self._dtype, self._device = length, dtype, narrow.conv.weight.device
+        self._inner = Interior(length, 0, length - 1).after(self._stem.kernel, self._stem.stride)
+        # Frames that are read at a time once a stream runs: those of one position.
+        self.longest = self._stem.kernel if self._inner.first < self._inner.last else length
 
     def see(self, frame: Tensor) -> Tensor:
         """The convolution of each frame: (H, W, 3) to (1, H/2, W/2, 64)."""
@@ -281,16 +284,17 @@ class S3DLayers:
     def window(self, frames: Ring, memory: Memory) -> Window:
         """A half's next window, from its T frames (H/2, W/2, 64) and what earlier windows left in the memory."""
         fresh, length, half = memory.age == 0, self.length, self.length // 2
-        inner = Interior(length, 0, length - 1).after(self._stem.kernel, self._stem.stride)
+        inner, inner1 = self._inner, self._inner.after(3)
         for span in inner.missing(fresh=fresh):
             for begin, features in self._stem.at(span, frames, count=length):  # (m, H/2, W/2, 64)
                 x = self._narrow(max_pool_halving(features))  # (m, H/4, W/4, 64)
-                memory.put("widened", half, begin, self._widen.spatial(x))  # (m, H/4, W/4, 192)
-        inner1 = inner.after(3)
+                memory.put("widened", half, begin, self._widen.spatial(x), longest=inner1.longest)  # (m, H/4, W/4, 192)
         for span in inner1.missing(fresh=fresh):
             for begin, features in self._widen.at(span, memory["widened"], count=half):  # (m, H/4, W/4, 192)
-                memory.put("level1", half, begin, features, whole=True)
-                memory.put("pooled", half, begin, max_pool_halving(features))  # (m, H/8, W/8, 192)
-        inner2 = self._mixed[0].step(memory, "mixed3b", memory["pooled"], inner1)  # T/2 of (H/8, W/8, 256)
+                memory.put("level1", half, begin, features)
+                memory.put(
+                    "pooled", half, begin, max_pool_halving(features), longest=inner1.longest
+                )  # (m, H/8, W/8, 192)
+        inner2 = self._mixed[0].step(memory, "mixed3b", memory["pooled"], inner1, whole=False)  # T/2 of (H/8, W/8, 256)
         inner2 = self._mixed[1].step(memory, "level2", memory["mixed3b"], inner2, whole=True)  # T/2 of (H/8, W/8, 480)
         return Window(memory, inner1, inner2)

@@ -65,7 +65,7 @@ class TASEDTop:
         """Of a window, what :meth:`maps` needs, before the stream goes on."""
         memory, count = window.memory, window.inner2.count
         for begin, end in window.inner2.missing(fresh=window.fresh):
-            memory.put("halved2", count, begin, max_pool_halving(window.level2[begin, end]), whole=True)
+            memory.put("halved2", count, begin, max_pool_halving(window.level2[begin, end]))
         pooled = max_pool_halving_time(memory["halved2"][0, count][None])[0]  # (T/4, H/16, W/16, 480)
         if not self._unpools:
             return TASEDWindow(pooled, ())

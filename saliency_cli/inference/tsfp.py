@@ -86,14 +86,14 @@ class TSFPTop:
         lateral = self._laterals.get("level2")
         for begin, end in window.inner2.missing(fresh=window.fresh):
             level2 = window.level2[begin, end]  # (m, H/8, W/8, 480)
-            memory.put("halved2", count, begin, max_pool_halving(level2), whole=True)  # (m, H/16, W/16, 480)
+            memory.put("halved2", count, begin, max_pool_halving(level2))  # (m, H/16, W/16, 480)
             if lateral is not None:
-                memory.put("lateral2", count, begin, lateral(level2), whole=True)  # (m, H/8, W/8, 192)
+                memory.put("lateral2", count, begin, lateral(level2))  # (m, H/8, W/8, 192)
         finest = None
         if self._project is not None:
             for begin, end in window.inner1.missing(fresh=window.fresh):
                 projected = self._project(window.level1[begin, end])  # (m, H/4, W/4, L)
-                memory.put("projected", count, begin, projected, whole=True)
+                memory.put("projected", count, begin, projected)
             # Of each time, the number for the place in the window at which it stands.
             finest = torch.diagonal(memory["projected"][0, count], dim1=0, dim2=3).sum(
                 -1, dtype=torch.float32

@@ -38,11 +38,8 @@ def test_interior_positions_are_those_whose_receptive_field_meets_no_padding(
     expected = fields(length, layers)
     assert interior.count == len(expected)
     inside = [n for n, (first, last) in enumerate(expected) if first >= 0 and last <= length - 1]
-    assert [n for n in range(interior.count) if interior.holds(n, n + 1)] == inside
     if inside:
         assert (interior.first, interior.last) == (inside[0], inside[-1])
-        assert interior.holds(inside[0], inside[-1] + 1)
-        assert not interior.holds(inside[0], inside[-1] + 2)
     else:
         assert interior.first > interior.last
 
@@ -65,7 +62,7 @@ def test_interior_features_depend_on_the_frames_alone(length: int, layers: list[
         whole = torch.conv1d(whole[None, None, first:], weight, None, stride, kernel // 2)[0, 0]
         start = (start - first) // stride
     same = torch.isclose(padded, whole[start : start + len(padded)], rtol=1e-12)
-    assert [bool(each) for each in same] == [interior.holds(n, n + 1) for n in range(interior.count)]
+    assert [bool(each) for each in same] == [interior.first <= n <= interior.last for n in range(interior.count)]
 
 
 @given(length=st.integers(2, 70).map(lambda n: 2 * n), layers=st.lists(LAYER, max_size=3), windows=st.integers(2, 9))
@@ -82,9 +79,9 @@ def test_what_is_computed_and_what_was_kept_cover_all_positions(
         computed = [position for span in spans for position in range(*span)]
         assert all(span.begin < span.end for span in spans)
         assert len(set(computed)) == len(computed)  # none twice
-        kept |= {n: "interior" if interior.holds(n, n + 1) else "an end" for n in computed}
+        kept |= {n: "interior" if interior.first <= n <= interior.last else "an end" for n in computed}
         for position in range(interior.count):
-            assert kept[position] == ("interior" if interior.holds(position, position + 1) else "an end")
+            assert kept[position] == ("interior" if interior.first <= position <= interior.last else "an end")
         if window and interior.first < interior.last:
             assert len(computed) == interior.count - (interior.last - interior.first)  # no more than needed
 
@@ -113,9 +110,9 @@ def test_the_published_clip_length() -> None:
 
 
 @settings(deadline=None)
-@given(count=st.integers(1, 7), steps=st.integers(0, 40), whole=st.booleans())
-def test_a_ring_is_a_list_that_moves_on(count: int, steps: int, whole: bool) -> None:
-    ring = Ring(count, torch.Size((2, 3)), torch.zeros(1), whole=whole)
+@given(count=st.integers(1, 7), steps=st.integers(0, 40), longest=st.integers(1, 8))
+def test_a_ring_is_a_list_that_moves_on(count: int, steps: int, longest: int) -> None:
+    ring = Ring(count, torch.Size((2, 3)), torch.zeros(1), longest=longest)
     ring.put(0, torch.arange(float(count))[:, None, None].expand(count, 2, 3))
     plain = [float(value) for value in range(count)]
     for step in range(steps):
@@ -131,9 +128,9 @@ def test_a_ring_is_a_list_that_moves_on(count: int, steps: int, whole: bool) -> 
 
 
 @settings(deadline=None)
-@given(count=st.integers(1, 7), steps=st.integers(0, 20), whole=st.booleans(), data=st.data())
-def test_a_ring_takes_several_positions_at_once(count: int, steps: int, whole: bool, data: st.DataObject) -> None:
-    ring = Ring(count, torch.Size((3,)), torch.zeros(1), whole=whole)
+@given(count=st.integers(1, 7), steps=st.integers(0, 20), longest=st.integers(1, 8), data=st.data())
+def test_a_ring_takes_several_positions_at_once(count: int, steps: int, longest: int, data: st.DataObject) -> None:
+    ring = Ring(count, torch.Size((3,)), torch.zeros(1), longest=longest)
     plain = torch.zeros(count, 3)
     ring.put(0, plain)
     for step in range(steps):
@@ -148,8 +145,8 @@ def test_a_ring_takes_several_positions_at_once(count: int, steps: int, whole: b
 
 
 def test_a_ring_claims_its_memory_once() -> None:
-    for whole in (False, True):
-        ring = Ring(4, torch.Size((2,)), torch.zeros(1, dtype=torch.bfloat16), whole=whole)
+    for longest in (2, 4, None):
+        ring = Ring(4, torch.Size((2,)), torch.zeros(1, dtype=torch.bfloat16), longest=longest)
         found = set[int]()
         for _ in range(30):
             ring.advance()
