@@ -42,7 +42,7 @@ from saliency_cli.provenance import digest_of, provenance
 from saliency_cli.queues import Ahead, Behind
 from saliency_cli.types import Frame, SaliencyFrame
 
-__all__ = ["Prediction", "load_predictor", "predict", "saliency_frames"]
+__all__ = ["Prediction", "load_predictor", "predict", "saliency_frames", "use_threads"]
 
 log = logging.getLogger(__name__)
 
@@ -81,15 +81,20 @@ class Prediction:
         return {name: getattr(self, name) for name in names}
 
 
+def use_threads(options: PredictOptions) -> None:
+    """Let torch and OpenCV, in this whole process, use as many threads as the options say, if they say it."""
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+        cv2.setNumThreads(options.threads)
+
+
 def load_predictor(options: PredictOptions) -> SaliencyPredictor:
     """The predictor that the options ask for; one serves any number of videos.
 
     Raises:
         WeightsError, UsageError, DeviceError: see ``load_model`` and ``SaliencyPredictor``.
     """
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-        cv2.setNumThreads(options.threads)
+    use_threads(options)
     model = load_model(options.model, weights=options.weights)
     _check_fit(options, model)
     return SaliencyPredictor(model, device=options.device, precision=options.precision, exact=options.exact)

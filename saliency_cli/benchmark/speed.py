@@ -34,14 +34,15 @@ from saliency_cli.media import Source, open_source
 from saliency_cli.models.registry import LoadedModel, load_model
 from saliency_cli.models.streaming import input_size_for
 from saliency_cli.options import PredictOptions
+from saliency_cli.pipeline import use_threads
 from saliency_cli.types import SaliencyFrame
 
-__all__ = ["SECONDS", "SECONDS_WINDOWED", "SIZE", "measure_speed"]
+__all__ = ["SECONDS", "SECONDS_WINDOWED", "SIZE", "check_request", "measure_speed"]
 
 SIZE = (640, 360)
 SECONDS, SECONDS_WINDOWED = 4.0, 2.6  # of the clip; the second is 2T − 1 frames and two more
 LONGEST = 600.0
-MAPS_A_TURN = 6  # of a network with a window: the first find the caches full of what others have left there
+MAPS_A_TURN = 8  # of a network with a window: the first find the caches full of what others have left there
 MOST_ROUNDS = 1000
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "av", "decord", "decord2", "eva-decord")
 
@@ -80,9 +81,8 @@ def measure_speed(
         UsageError, ReadError, WriteError, WeightsError, DeviceError: as ``predict`` does.
     """
     options = replace(options or PredictOptions(), **changes)
-    _check(source, options, size, seconds, rounds)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    check_request(source, options, size=size, seconds=seconds, rounds=rounds)
+    use_threads(options)
     device, _ = choose_device(options.device)
     precisions, notes = precisions_for(options.precision, device)
     machine = {
@@ -169,13 +169,15 @@ def _total(model: LoadedModel, precisions: tuple[Precision, ...], rounds: int) -
     return settling + (rounds + 1) * (1 + len(precisions) + len(CASES) - 1) + 1
 
 
-def _check(
+def check_request(
     source: str | Path | None,
     options: PredictOptions,
+    *,
     size: tuple[int, int] | None,
     seconds: float | None,
     rounds: int,
 ) -> None:
+    """Raise ``UsageError`` for what :func:`measure_speed` cannot be asked for."""
     if options.exact or options.audio:
         flag = "--exact" if options.exact else "--audio"
         raise UsageError(f"{flag} cannot be measured; leave it out (the plain window is measured anyway).")
@@ -188,7 +190,7 @@ def _check(
 
 
 def _open(path: Path, options: PredictOptions, seconds: float | None) -> Source:
-    return open_source(path, decoder=options.decoder, fps=options.rate, end=seconds)
+    return open_source(path, decoder=options.decoder, fps=options.rate, threads=options.threads, end=seconds)
 
 
 def _predictor(model: LoadedModel, options: PredictOptions) -> SaliencyPredictor:

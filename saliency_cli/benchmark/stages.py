@@ -68,7 +68,12 @@ def measure_stages(
     def encode() -> None:
         info = material.info
         with VideoWriter(
-            folder / "encoded.mp4", info=info, width=info.width, height=info.height, crf=options.crf
+            folder / "encoded.mp4",
+            info=info,
+            width=info.width,
+            height=info.height,
+            crf=options.crf,
+            threads=options.threads,
         ) as video:
             for frame, picture in zip(frames, pictures, strict=True):
                 video.write(picture, frame.pts)

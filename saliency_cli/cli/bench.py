@@ -86,10 +86,11 @@ def bench(
     )
     with ExitStack() as stack:
         from saliency_cli.benchmark.results import result_file  # the writers take a second to import
+        from saliency_cli.benchmark.speed import check_request, measure_speed
 
+        check_request(clip, options, size=picture, seconds=seconds, rounds=rounds)
         goal = None if output in (None, STDOUT) else stack.enter_context(result_file(output))
         from saliency_cli.benchmark.random_weights import random_model
-        from saliency_cli.benchmark.speed import measure_speed
 
         network = None if random_weights is None else random_model(model, random_weights, input_size=seen)
         with progress_bar("measuring", unit="turns/s") as on_progress:

@@ -71,7 +71,12 @@ def choose_precision(
         if not measured:
             return "fp32", "auto: this network's maps have not been measured to stay the same in a lower precision"
         lower, unit = _lower_precision(device)
-        return lower, f"auto: {unit}" + (", and maps were measured to stay the same" if lower != "fp32" else "")
+        said = {
+            "fp32": "",
+            "bf16": ", and maps were measured to stay the same",
+            "fp16": ", with more digits than bf16, in which maps were measured to stay the same",
+        }
+        return lower, f"auto: {unit}{said[lower]}"
     precision: Precision = next(name for name in get_args(Precision) if name == wanted)
     return precision, "as asked for"
 

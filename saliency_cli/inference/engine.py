@@ -38,9 +38,8 @@ __all__ = ["WindowEngine", "windows_at_once"]
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 8  # windows; more of them fill no GPU better
-WINDOW_VALUES = (
-    64e6  # that the layers above the stream hold of a window of 32 frames of 224x384, a little more than measured
-)
+# That the layers above the stream hold of a window of 32 frames of 224x384, a little more than was counted.
+WINDOW_VALUES = 64e6
 
 
 class _Top(Protocol):
@@ -99,7 +98,8 @@ class WindowEngine:
         first = deque(islice(source, 2 * self._length - 2))
         stream = S3DStream(self.layers)
         backwards = list(self._slide(stream, reversed_stream(first, length=self._length), listen, reverse=True))
-        yield from reversed(backwards)
+        while backwards:
+            yield backwards.pop()
         stream.forget()
         yield from self._slide(stream, _drained(first, source), listen, reverse=False)
 
@@ -160,7 +160,7 @@ class WindowEngine:
             heard = [torch.from_numpy(np.stack(waveforms)).to(self._device)] if waveforms else []  # (B, samples)
             try:
                 return list(self.top.maps(taken, *heard).float().cpu().numpy())
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if len(taken) == 1 or not is_memory_error(error):
                     raise
         # Only here, outside, nothing of the attempt is held any more.
@@ -172,7 +172,8 @@ class WindowEngine:
 def windows_at_once(device: torch.device, config: ModelConfig, dtype: torch.dtype) -> int:
     """How many windows are computed together above the stream: one on CPUs, where more gain nothing (docs/speed.md).
 
-    On a GPU as many as half of its free memory holds, and no more than fill it; where that is not known, all.
+    On a GPU a power of two, as many as half of its free memory holds and no more than fill it; where that is not
+    known, all.
     """
     if device.type == "cpu":
         return 1
@@ -181,7 +182,8 @@ def windows_at_once(device: torch.device, config: ModelConfig, dtype: torch.dtyp
     free, _ = torch.cuda.mem_get_info(device)
     height, width = config.input_size
     share = height * width * config.clip_length / (224 * 384 * 32)
-    return int(min(max(free / 2 // (WINDOW_VALUES * share * dtype.itemsize), 1), MOST_AT_ONCE))
+    fitting = int(min(max(free / 2 // (WINDOW_VALUES * share * dtype.itemsize), 1), MOST_AT_ONCE))
+    return 1 << (fitting.bit_length() - 1)
 
 
 def _drained(first: deque[Prepared], rest: Iterator[Prepared]) -> Iterator[Prepared]:

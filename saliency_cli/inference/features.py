@@ -111,12 +111,13 @@ def switches(x: Tensor, kernel: int) -> Tensor:
 def unpool(x: Tensor, where: Tensor, *, overlapping: bool) -> Tensor:
     """Max-unpooling: values (N, h, w, C) put to their ``switches``, zeros elsewhere: (N, 2h, 2w, C).
 
-    ``overlapping`` windows, of 3x3, can have the same maximum; then the last in raster order wins. torch shares the
-    places among its threads, so that this holds only if none begins within a frame; else each channel's places are
-    gone through by one thread, which takes twice as long.
+    ``overlapping`` windows, of 3x3, can have the same maximum; on a CPU then the last in raster order wins. torch
+    shares the places among its threads, so that this holds only if none begins within a frame; else each channel's
+    places are gone through by one thread, which takes twice as long. On a GPU any may win, as in the network itself.
     """
     n, h, w, c = x.shape
-    if x.device.type == "cpu" and overlapping and n % torch.get_num_threads():
+    alone = x.device.type == "cpu" and overlapping and n % torch.get_num_threads() != 0
+    if alone or x.device.type == "mps":  # where earlier versions of torch have no max-unpooling
         result = x.new_zeros(n, 4 * h * w, c).scatter_(1, where.flatten(1, 2), x.flatten(1, 2))
         return result.reshape(n, 2 * h, 2 * w, c)
     return functional.max_unpool2d(x.movedim(-1, 1), where.movedim(-1, 1), [2, 2], output_size=(2 * h, 2 * w)).movedim(

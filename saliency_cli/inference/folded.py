@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from saliency_cli.models.folding import fold_batch_norm
 
-__all__ = ["Convolution", "Doubling", "Step", "folded", "weights"]
+__all__ = ["Convolution", "Doubling", "Folded", "folded", "weights"]
 
 Layer = nn.Conv3d | nn.ConvTranspose3d
 
@@ -122,21 +122,21 @@ class Doubling:
         return y.movedim(1, -1).contiguous()  # (N, 2h, 2w, C_out)
 
 
-Step = Convolution | Doubling
+Folded = Convolution | Doubling
 
 
 def weights(layer: Layer, norm: nn.BatchNorm3d | None) -> tuple[Tensor, Tensor]:
     """Weight (C_out, C_in, k_t, k_h, k_w) and bias (C_out,) of a layer and the normalisation after it, float32."""
-    weight = layer.weight.detach().float()
+    weight = layer.weight.detach().float().clone()  # what is trained on, or loaded, later shall not reach the copy
     if isinstance(layer, nn.ConvTranspose3d):
         weight = weight.transpose(0, 1)
-    bias = None if layer.bias is None else layer.bias.detach().float()
+    bias = None if layer.bias is None else layer.bias.detach().float().clone()
     if norm is not None:
         return fold_batch_norm(weight, bias, norm)
     return weight, weight.new_zeros(len(weight)) if bias is None else bias
 
 
-def folded(layer: Layer, norm: nn.BatchNorm3d | None, *, dtype: torch.dtype, relu: bool = True) -> Step:
+def folded(layer: Layer, norm: nn.BatchNorm3d | None, *, dtype: torch.dtype, relu: bool = True) -> Folded:
     """A layer with kernel (1, k, k) or (k, 1, 1), the normalisation after it and, if wanted, ReLU.
 
     Those over time are to be called by ``over_time``. Raises ValueError for other kernels.

@@ -53,9 +53,10 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
         yield
 
 
-def is_memory_error(error: RuntimeError) -> bool:
-    """Whether it says that memory does not suffice; only CUDA has a class of its own for it."""
-    return re.search(r"out of memory|can't allocate memory", str(error)) is not None
+def is_memory_error(error: Exception) -> bool:
+    """Whether it says that memory does not suffice: on Linux, on Windows, on GPUs and in their libraries."""
+    says = r"out of memory|can't allocate memory|not enough memory|_STATUS_ALLOC_FAILED"
+    return isinstance(error, MemoryError) or re.search(says, str(error)) is not None
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def memory_errors(device: torch.device) -> Iterator[None]:
     """Turns errors about a full memory into ``DeviceError``."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_memory_error(error):
             raise
         remedy = "give it a machine with more" if device.type == "cpu" else "use --device cpu"

@@ -30,9 +30,9 @@ T = TypeVar("T")
 
 
 class Separable:
-    """A convolution of each frame (``spatial``), and one over time, for windows in a ring or whole."""
+    """A convolution of each frame (``spatial``), and one over time, of windows that lie in rings or are ``whole``."""
 
-    def __init__(self, block: SeparableConv3d, *, dtype: torch.dtype) -> None:
+    def __init__(self, block: SeparableConv3d, *, dtype: torch.dtype, whole: bool = False) -> None:
         self.spatial = cast(Convolution, folded(block.conv_s, block.bn_s, dtype=dtype))
         weight, bias = weights(block.conv_t, block.bn_t)
         weight = weight[..., 0]  # (C_out, C_in, k, 1)
@@ -40,7 +40,9 @@ class Separable:
         self.reach = self.kernel // 2
         self.channels = len(weight)
         stride = (self.stride, 1)
-        self._whole = Convolution(weight, bias, dtype=dtype, stride=stride, padding=(self.reach, 0))
+        if whole:
+            self._whole = Convolution(weight, bias, dtype=dtype, stride=stride, padding=(self.reach, 0))
+            return
         # Positions at a window's ends see fewer times: the taps that would meet zeros are cut off.
         self._cut = {
             (before, after): Convolution(weight[:, :, before : self.kernel - after], bias, dtype=dtype, stride=stride)
@@ -74,16 +76,20 @@ class Separable:
 
 
 class InceptionBlock:
-    """Four branches side by side, joined along the channels; the 1x1 convolutions of three of them are one."""
+    """Four branches side by side, joined along the channels; the 1x1 convolutions of three of them are one.
 
-    def __init__(self, block: Inception, *, dtype: torch.dtype) -> None:
+    For windows that lie in rings (:meth:`step`), or that are ``whole`` (:meth:`whole`).
+    """
+
+    def __init__(self, block: Inception, *, dtype: torch.dtype, whole: bool = False) -> None:
         entries = [cast(BasicConv3d, branch[0]) for branch in (block.branch0, block.branch1, block.branch2)]
         folds = [weights(entry.conv, entry.bn) for entry in entries]
         weight, bias = torch.cat([w for w, _ in folds])[:, :, 0], torch.cat([b for _, b in folds])
         self._entry = Convolution(weight, bias, dtype=dtype)
         self._widths = [len(b) for _, b in folds]
         self._separables = [
-            Separable(cast(SeparableConv3d, branch[1]), dtype=dtype) for branch in (block.branch1, block.branch2)
+            Separable(cast(SeparableConv3d, branch[1]), dtype=dtype, whole=whole)
+            for branch in (block.branch1, block.branch2)
         ]
         last = cast(BasicConv3d, block.branch3[1])
         self._last = cast(Convolution, folded(last.conv, last.bn, dtype=dtype))

@@ -49,7 +49,7 @@ class TASEDTop:
         self._joined = config.clip_length // 4 // self._length  # times of level 3
         self._unpools = config.upsampling == "unpool"
         self._base3, self._base4 = (
-            [InceptionBlock(cast(Inception, block), dtype=dtype) for block in base]
+            [InceptionBlock(cast(Inception, block), dtype=dtype, whole=True) for block in base]
             for base in (network.base3, network.base4)
         )
         self._refine = [_steps(block, dtype) for block in (network.convtsp1, network.convtsp2, network.convtsp3)]

@@ -50,7 +50,7 @@ class TSFPTop:
         self._network = network
         encoder = network.encoder
         self._base3, self._base4 = (
-            [InceptionBlock(cast(Inception, block), dtype=dtype) for block in base]
+            [InceptionBlock(cast(Inception, block), dtype=dtype, whole=True) for block in base]
             for base in (encoder.base3, encoder.base4)
         )
         self._top_down = network.config.decoding == "pyramid+hierarchical"
@@ -67,7 +67,7 @@ class TSFPTop:
             if name != FINEST
         }
         head = network.head.weight.detach().float()[0, :, :, 0, 0].T  # (L, 192)
-        self._bias = cast(Tensor, network.head.bias).detach().float()  # (1,)
+        self._bias = cast(Tensor, network.head.bias).detach().float().clone()  # (1,)
         # Enlarging in time, from L/2, is one linear map more.
         half = torch.eye(len(head) // 2, device=head.device)[None, :, None, None]  # (1, L/2, 1, 1, L/2)
         self._projections = {

@@ -356,8 +356,17 @@ class Failing(nn.Module):
         raise RuntimeError(self.message)
 
 
-def test_a_full_memory_is_an_error_of_the_device() -> None:
-    predictor = SaliencyPredictor(loaded(TASED, Failing("DefaultCPUAllocator: can't allocate memory: you tried …")))
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DefaultCPUAllocator: can't allocate memory: you tried …",
+        "DefaultCPUAllocator: not enough memory: you tried …",
+        "CUDA out of memory. Tried to allocate …",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_a_full_memory_is_an_error_of_the_device(message: str) -> None:
+    predictor = SaliencyPredictor(loaded(TASED, Failing(message)))
     with pytest.raises(DeviceError, match="memory does not suffice"):
         list(predictor.predict(clip(1)))
     predictor = SaliencyPredictor(loaded(TASED, Failing("shapes do not match")))

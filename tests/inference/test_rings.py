@@ -125,6 +125,8 @@ def test_a_ring_is_a_list_that_moves_on(count: int, steps: int, longest: int) ->
                 view = ring[begin, end]
                 assert view[:, 1, 2].tolist() == plain[begin:end]
                 assert view.is_contiguous()
+                if end > begin and end - begin <= longest:  # nothing is copied
+                    assert view.untyped_storage().data_ptr() == ring._slots.untyped_storage().data_ptr()
 
 
 @settings(deadline=None)

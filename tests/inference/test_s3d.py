@@ -94,11 +94,11 @@ def test_whole_windows(shape: tuple[int, ...]) -> None:
     """(B, t, h, w): an Inception block, and a separable convolution with and without stride."""
     block = cast(Inception, network_of(16).base2[0])
     x = torch.randn(*shape, 192, generator=torch.Generator().manual_seed(1)).relu_()
-    found = InceptionBlock(block, dtype=torch.float32).whole(x)
+    found = InceptionBlock(block, dtype=torch.float32, whole=True).whole(x)
     check_close(found, block(x.movedim(-1, 1)).movedim(1, -1))
     stem = cast(SeparableConv3d, network_of(16).base1[0])
     for layer, channels in ((stem, 3), (cast(SeparableConv3d, block.branch1[1]), 96)):
         x = torch.randn(*shape, channels, generator=torch.Generator().manual_seed(2))
-        separable = Separable(layer, dtype=torch.float32)
+        separable = Separable(layer, dtype=torch.float32, whole=True)
         found = separable.whole(separable.spatial(x.flatten(0, 1)).unflatten(0, shape[:2]))
         check_close(found, layer(x.movedim(-1, 1)).movedim(1, -1))
