@@ -22,6 +22,10 @@ __all__ = ["Convolution", "Doubling", "Folded", "folded", "weights"]
 Layer = nn.Conv3d | nn.ConvTranspose3d
 
 PACKING = Lock()  # two threads may be the first to use a layer
+LAYING_OUT = {
+    "_convolution_pointwise": "_reorder_convolution_weight",
+    "_convolution_transpose_pointwise": "_reorder_convolution_transpose_weight",
+}
 
 
 def _fused(name: str, weight: Tensor, dtype: torch.dtype) -> Callable[..., Tensor] | None:
@@ -35,9 +39,12 @@ def _fused(name: str, weight: Tensor, dtype: torch.dtype) -> Callable[..., Tenso
     acl = getattr(torch.ops.mkldnn, "_is_mkldnn_acl_supported", None)
     if acl is not None and acl():
         return None
-    if dtype != torch.float32 and not (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+    lay_out, supported = LAYING_OUT[name], "_is_mkldnn_bf16_supported"
+    if not all(hasattr(torch.ops.mkldnn, each) for each in (name, lay_out, supported)):  # another version of torch
         return None
-    return cast("Callable[..., Tensor] | None", getattr(torch.ops.mkldnn, name, None))
+    if dtype != torch.float32 and not (dtype == torch.bfloat16 and getattr(torch.ops.mkldnn, supported)()):
+        return None
+    return cast("Callable[..., Tensor]", getattr(torch.ops.mkldnn, name))
 
 
 class Convolution:

@@ -204,3 +204,8 @@ def test_forms(layer: Any, kind: type) -> None:
 def test_layers_without_a_form_in_2d_are_refused(layer: Any) -> None:
     with pytest.raises(ValueError, match="no form in 2-D"):
         folded(layer, None, dtype=torch.float32)
+
+
+def test_a_torch_without_the_private_operations_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(folding.LAYING_OUT, "_convolution_pointwise", "no_such_operation")
+    assert folding._fused("_convolution_pointwise", torch.ones(1), torch.float32) is None
