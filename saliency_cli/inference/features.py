@@ -120,6 +120,5 @@ def unpool(x: Tensor, where: Tensor, *, overlapping: bool) -> Tensor:
     if alone or x.device.type == "mps":  # where earlier versions of torch have no max-unpooling
         result = x.new_zeros(n, 4 * h * w, c).scatter_(1, where.flatten(1, 2), x.flatten(1, 2))
         return result.reshape(n, 2 * h, 2 * w, c)
-    return functional.max_unpool2d(x.movedim(-1, 1), where.movedim(-1, 1), [2, 2], output_size=(2 * h, 2 * w)).movedim(
-        1, -1
-    )
+    values, places = x.movedim(-1, 1), where.movedim(-1, 1)  # (N, C, h, w)
+    return functional.max_unpool2d(values, places, [2, 2], output_size=(2 * h, 2 * w)).movedim(1, -1)

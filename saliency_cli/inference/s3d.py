@@ -298,9 +298,8 @@ class S3DLayers:
         for span in inner1.missing(fresh=fresh):
             for begin, features in self._widen.at(span, memory["widened"], count=half):  # (m, H/4, W/4, 192)
                 memory.put("level1", half, begin, features)
-                memory.put(
-                    "pooled", half, begin, max_pool_halving(features), longest=inner1.longest
-                )  # (m, H/8, W/8, 192)
+                pooled = max_pool_halving(features)  # (m, H/8, W/8, 192)
+                memory.put("pooled", half, begin, pooled, longest=inner1.longest)
         inner2 = self._mixed[0].step(memory, "mixed3b", memory["pooled"], inner1, whole=False)  # T/2 of (H/8, W/8, 256)
         inner2 = self._mixed[1].step(memory, "level2", memory["mixed3b"], inner2, whole=True)  # T/2 of (H/8, W/8, 480)
         return Window(memory, inner1, inner2)

@@ -86,10 +86,9 @@ class TASEDTop:
         for block in self._base3:
             x = block.whole(x)  # (B, T/4, H/16, W/16, 832)
         x = max_over_groups(x.flatten(0, 1), self._joined)  # (B·D, H/16, W/16, 832)
-        if self._unpools:
-            places.insert(0, switches(x, 2))  # (B·D, H/32, W/32, 832)
-        x = functional.max_pool2d(x.movedim(-1, 1), 2).movedim(1, -1)  # (B·D, H/32, W/32, 832)
-        x = torch.unflatten(x, 0, (-1, self._length))
+        pooled, indices = functional.max_pool2d(x.movedim(-1, 1), 2, return_indices=True)  # (B·D, 832, H/32, W/32)
+        places.insert(0, indices.movedim(1, -1))  # (B·D, H/32, W/32, 832)
+        x = torch.unflatten(pooled.movedim(1, -1), 0, (-1, self._length))
         for block in self._base4:
             x = block.whole(x)  # (B, D, H/32, W/32, 1024)
         x = x.flatten(0, 1)

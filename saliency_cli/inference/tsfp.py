@@ -95,9 +95,8 @@ class TSFPTop:
                 projected = self._project(window.level1[begin, end])  # (m, H/4, W/4, L)
                 memory.put("projected", count, begin, projected)
             # Of each time, the number for the place in the window at which it stands.
-            finest = torch.diagonal(memory["projected"][0, count], dim1=0, dim2=3).sum(
-                -1, dtype=torch.float32
-            )  # (H/4, W/4)
+            own = torch.diagonal(memory["projected"][0, count], dim1=0, dim2=3)  # (H/4, W/4, L)
+            finest = own.sum(-1, dtype=torch.float32)  # (H/4, W/4)
         pooled = max_pool_halving_time(memory["halved2"][0, count][None])[0]  # (T/4, H/16, W/16, 480)
         return TSFPWindow(pooled, None if lateral is None else memory["lateral2"][0, count].clone(), finest)
 
