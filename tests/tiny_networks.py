@@ -1,13 +1,14 @@
-"""The embedded network as if it had been trained: what it shows depends on what it sees."""
+"""Networks and layers as if they had been trained: what they show depends on what they see."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from saliency_cli.models.streaming import StreamingTSFPNet
 
-__all__ = ["awake"]
+__all__ = ["awake", "measured"]
 
 
 def awake(network: StreamingTSFPNet) -> StreamingTSFPNet:
@@ -26,3 +27,13 @@ def awake(network: StreamingTSFPNet) -> StreamingTSFPNet:
         nn.init.normal_(head.weight, std=0.5)
     nn.init.uniform_(network.motion.sharpness, 0.8, 1.2)
     return network.eval()
+
+
+def measured(norm: _BatchNorm) -> _BatchNorm:
+    """The same normalisation, in evaluation mode, with values in which nothing is 0 or 1."""
+    for tensor in (norm.weight, norm.bias, norm.running_mean):
+        assert tensor is not None
+        nn.init.normal_(tensor)
+    assert norm.running_var is not None
+    nn.init.uniform_(norm.running_var, 0.1, 3)
+    return norm.eval()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from tiny_networks import measured
 from torch import Tensor, nn
 
 from saliency_cli.inference import folded as folding
@@ -21,17 +22,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param != "fused":
         monkeypatch.setattr(folding, "_fused", lambda *_: None)
     return str(request.param)
-
-
-def measured(channels: int) -> nn.BatchNorm3d:
-    """A normalisation as after a training: nothing in it is 0 or 1."""
-    norm = nn.BatchNorm3d(channels, eps=1e-3).eval()
-    for tensor in (norm.weight, norm.bias, norm.running_mean):
-        assert tensor is not None
-        nn.init.normal_(tensor)
-    assert norm.running_var is not None
-    nn.init.uniform_(norm.running_var, 0.1, 3)
-    return norm
 
 
 def check_close(found: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
@@ -64,7 +54,7 @@ def case(make: Callable[[bool], nn.Module], *, bias: bool, norm: bool, relu: boo
     """A layer, its normalisation, and both with what follows as a module."""
     torch.manual_seed(1)
     layer: Any = make(bias)
-    batch_norm = measured(layer.out_channels) if norm else None
+    batch_norm = cast(nn.BatchNorm3d, measured(nn.BatchNorm3d(layer.out_channels, eps=1e-3))) if norm else None
     follows = [*([batch_norm] if batch_norm else []), *([nn.ReLU()] if relu else [])]
     return layer, batch_norm, nn.Sequential(layer, *follows)
 

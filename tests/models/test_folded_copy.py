@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_networks import awake
+from tiny_networks import awake, measured
 from torch import Tensor, nn
 
 from saliency_cli.models.efficientnet import EfficientNetLite0
@@ -16,16 +16,6 @@ from saliency_cli.models.folding import folded_copy
 from saliency_cli.models.streaming import MOTION_CHANNELS, StreamingTSFPNet
 
 SIDES = st.integers(0, 4)
-
-
-def measured(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    """A normalisation as after a training: nothing in it is 0 or 1."""
-    for tensor in (norm.weight, norm.bias, norm.running_mean):
-        assert tensor is not None
-        nn.init.normal_(tensor)
-    assert norm.running_var is not None
-    nn.init.uniform_(norm.running_var, 0.1, 3)
-    return norm
 
 
 def layers_of(module: nn.Module, kind: type[nn.Module]) -> int:
