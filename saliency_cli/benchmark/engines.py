@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 FAST = "fast engine"
-# S3D halves time twice before its deepest reusable layer: the first four windows share nothing with earlier ones.
+# The first even window and the first odd one have nothing to share; two more, for caches.
 SETTLING = 4
 # Seconds between looks at whether the process still computes; the clock of Windows goes in steps of 16 ms.
 POLL = 0.04 if os.name == "nt" else 0.004

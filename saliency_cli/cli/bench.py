@@ -64,7 +64,10 @@ def bench(
     ] = None,
     rounds: Annotated[int, typer.Option(help="Timings of each case, of which the median counts.")] = 7,
     threads: Annotated[
-        int | None, typer.Option(help="Of the network.  [default: torch's choice]", envvar="VSAL_THREADS")
+        int | None,
+        typer.Option(
+            help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
+        ),
     ] = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,

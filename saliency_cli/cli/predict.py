@@ -84,7 +84,10 @@ def predict(
     fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace earlier products, once the new ones are complete.")] = True,
     threads: Annotated[
-        int | None, typer.Option(help="Of the network.  [default: torch's choice]", envvar="VSAL_THREADS")
+        int | None,
+        typer.Option(
+            help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
+        ),
     ] = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
