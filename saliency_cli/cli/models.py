@@ -95,13 +95,20 @@ def verify(name: Name) -> None:
 
 @app.command()
 @guarded
-def pull(name: Name, verbose: Verbose = 0, quiet: Quiet = False) -> None:
+def pull(
+    name: Name,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Take weights whose publisher names no checksum as they come.")
+    ] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
     """Download weights, go on with an interrupted download, and check them."""
     setup(verbose, quiet)
     from saliency_cli.models import manifest
 
     with progress_bar(name, unit="bytes/s") as on_progress:
-        file = manifest.pull(name, progress=on_progress)
+        file = manifest.pull(name, unverified=unverified, progress=on_progress)
     typer.echo(file)
 
 

@@ -1,8 +1,8 @@
 """Which weights there are, where they lie, and how to get them. This module imports no torch.
 
 Weights lie in two places: those that come with vsal in :func:`weights_folder`, downloaded ones in :func:`store`.
-A manifest entry without a SHA-256 is pinned on its first download: the sum is written beside the file, in the format
-of ``sha256sum``, and every later load is held to it.
+A manifest entry without a SHA-256 is downloaded only on demand (``unverified``), and pinned then: the sum is written
+beside the file, in the format of ``sha256sum``, and every later load is held to it.
 """
 
 from __future__ import annotations
@@ -110,19 +110,25 @@ def verify(name: str) -> Verified:
     if expected is not None and found != expected:
         raise WeightsError(
             f"{path} has the SHA-256 {found} and should have {expected}: "
-            f"delete it{f' and run `vsal models pull {name}`' if wanted.url else ' and install vsal again'}."
+            f"delete it{f' and run `{_pull_command(wanted)}`' if wanted.url else ' and install vsal again'}."
         )
     return Verified(name, path, found, expected)
 
 
-def pull(name: str, *, progress: Progress | None = None) -> Path:
+def pull(name: str, *, unverified: bool = False, progress: Progress | None = None) -> Path:
     """Download the weights ``name`` into :func:`store`, unless they are on this machine; the path of the file.
 
     An interrupted download is resumed, a damaged one removed; two processes do not disturb each other. ``progress``
-    is told the bytes so far and, if known, in all. Raises ``WeightsError``.
+    is told the bytes so far and, if known, in all. ``unverified``: also if no checksum says what should come.
+    Raises ``WeightsError``.
     """
     wanted = entry(name)
     folder = store()
+    if _find(wanted) is None and wanted.url and not unverified and _expected(wanted, folder / wanted.file) is None:
+        raise WeightsError(
+            f"the publisher of {name} names no checksum, so that nobody can tell whether what comes is what it should "
+            f"be: take it as it comes with `{_pull_command(wanted)}`, or {_by_hand(wanted)}."
+        )
     try:
         if _find(wanted) is None and wanted.url:
             folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +165,7 @@ def _fetch(entry: Entry, goal: Path, progress: Progress | None) -> None:
         part.unlink()
         raise WeightsError(
             f"what {entry.url} sent has the SHA-256 {found} and should have {expected}; it was removed: "
-            f"run `vsal models pull {entry.name}` again, or {_by_hand(entry)}."
+            f"run `{_pull_command(entry)}` again, or {_by_hand(entry)}."
         )
     part.replace(goal)
 
@@ -192,6 +198,10 @@ def _find(entry: Entry) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def _pull_command(entry: Entry) -> str:
+    return f"vsal models pull {entry.name}{'' if entry.sha256 else ' --unverified'}"
+
+
 def _by_hand(entry: Entry) -> str:
     return f"download {entry.page or entry.url} with a browser and put it at {store() / entry.file}"
 
@@ -201,5 +211,5 @@ def _how_to_get(entry: Entry) -> str:
         return f"the weights {entry.name} ({entry.file}) come with vsal but are not there: install vsal again."
     return (
         f"the weights {entry.name} ({entry.file}) are not on this machine: "
-        f"run `vsal models pull {entry.name}`, or {_by_hand(entry)}."
+        f"run `{_pull_command(entry)}`, or {_by_hand(entry)}."
     )

@@ -166,17 +166,17 @@ class TestPull:
     def test_a_file_that_changed_meanwhile_starts_again(self, unpinned: Path, server: Server) -> None:
         server.behaviour.break_after = 300_000
         with pytest.raises(WeightsError, match="broke off"):
-            manifest.pull("net")
+            manifest.pull("net", unverified=True)
         server.behaviour.content, server.behaviour.etag = CONTENT[::-1], '"second"'
-        assert manifest.pull("net").read_bytes() == CONTENT[::-1]
+        assert manifest.pull("net", unverified=True).read_bytes() == CONTENT[::-1]
 
     def test_versions_that_nobody_can_tell_apart_are_not_mixed(self, unpinned: Path, server: Server) -> None:
         server.behaviour.etag = ""
         server.behaviour.break_after = 300_000
         with pytest.raises(WeightsError, match="broke off"):
-            manifest.pull("net")
+            manifest.pull("net", unverified=True)
         server.behaviour.content = CONTENT[::-1]
-        assert manifest.pull("net").read_bytes() == CONTENT[::-1]
+        assert manifest.pull("net", unverified=True).read_bytes() == CONTENT[::-1]
 
     def test_a_part_longer_than_the_file_starts_again(self, pinned: Path) -> None:
         pinned.parent.mkdir()
@@ -188,7 +188,7 @@ class TestPull:
         server.behaviour.content = b"<!DOCTYPE html><html><title>Google Drive - Virus scan warning</title></html>"
         server.behaviour.kind = kind
         with pytest.raises(WeightsError, match="sent a web page") as caught:
-            manifest.pull("net")
+            manifest.pull("net", unverified=True)
         assert str(unpinned) in str(caught.value)
         assert {entry.name for entry in unpinned.parent.iterdir()} <= {"net.pt.lock"}
 
@@ -215,7 +215,7 @@ class TestPull:
     def test_an_empty_file(self, unpinned: Path, server: Server) -> None:
         server.behaviour.content = b""
         with pytest.raises(WeightsError, match="empty"):
-            manifest.pull("net")
+            manifest.pull("net", unverified=True)
         assert not unpinned.exists()
 
     @pytest.mark.parametrize("status", [403, 404, 500, 503])
@@ -241,7 +241,7 @@ class TestPull:
     def test_only_https(
         self, server: Server, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
     ) -> None:
-        offer(server, tmp_path, monkeypatch, url=url)
+        offer(server, tmp_path, monkeypatch, url=url, sha256=SHA256)
         with pytest.raises(WeightsError, match="HTTPS only"):
             manifest.pull("net")
 
@@ -261,9 +261,15 @@ class TestPull:
 
 
 class TestPins:
+    def test_what_nobody_can_check_is_not_fetched_unasked(self, unpinned: Path, server: Server) -> None:
+        with pytest.raises(WeightsError, match=r"names no checksum.*`vsal models pull net --unverified`"):
+            manifest.pull("net")
+        assert server.behaviour.requests == []
+        assert not unpinned.parent.exists()
+
     def test_the_first_download_is_pinned_and_said_so(self, unpinned: Path, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING):
-            manifest.pull("net")
+            manifest.pull("net", unverified=True)
         assert SHA256 in caplog.text
         assert (unpinned.parent / "net.pt.sha256").read_text(encoding="utf-8") == f"{SHA256}  net.pt\n"
         assert manifest.verify("net") == manifest.Verified("net", unpinned, SHA256, SHA256)
@@ -277,20 +283,20 @@ class TestPins:
         assert server.behaviour.requests == []
 
     def test_a_later_download_is_held_to_the_pin(self, unpinned: Path, server: Server) -> None:
-        manifest.pull("net").unlink()
+        manifest.pull("net", unverified=True).unlink()
         server.behaviour.content, server.behaviour.etag = CONTENT[::-1], '"second"'
         with pytest.raises(WeightsError, match="should have"):
-            manifest.pull("net")
+            manifest.pull("net")  # the pin is a checksum
         assert not unpinned.exists()
 
     def test_a_damaged_pin_is_refused(self, unpinned: Path) -> None:
-        manifest.pull("net").with_name("net.pt.sha256").write_bytes(b"")
+        manifest.pull("net", unverified=True).with_name("net.pt.sha256").write_bytes(b"")
         with pytest.raises(WeightsError, match=r"holds no SHA-256"):
             manifest.verify("net")
 
     def test_a_file_that_changed_is_refused(self, unpinned: Path) -> None:
-        manifest.pull("net").write_bytes(b"something else")
-        with pytest.raises(WeightsError, match="delete it and run `vsal models pull net`"):
+        manifest.pull("net", unverified=True).write_bytes(b"something else")
+        with pytest.raises(WeightsError, match="delete it and run `vsal models pull net --unverified`"):
             manifest.verify("net")
 
 
