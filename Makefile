@@ -25,7 +25,7 @@ demo: $(RUNTIME)  ## Predict on the example clip, and say where the video lies
 	@echo "The video with the heatmap over it lies at $(DEMO)"
 
 test: $(DEVELOPMENT)  ## Run the tests
-	$(PY) -m pytest $(PYTEST_FLAGS)
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_FLAGS)
 
 bench: $(DEVELOPMENT)  ## Measure how fast things are, and write benchmarks/results
 	$(PY) benchmarks/metrics.py

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+import torch
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# With a process a core, more threads in each would only wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from clips import make_clip
 
 from saliency_cli.benchmark.results import Speed, StageSpeed
 
@@ -21,6 +23,7 @@ def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
@@ -93,3 +96,30 @@ def test_the_record_of_speed_keeps_what_was_not_measured_again(
     printed = capsys.readouterr().out
     assert "2.25–2.75" in printed
     assert "a note." in printed
+
+
+@pytest.mark.slow
+def test_a_soak_compares_the_whole_product_with_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soak = load("soak", monkeypatch)
+    monkeypatch.setattr(soak, "FRAMES", 10)
+    monkeypatch.setattr(soak, "EVERY", 3)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    found = soak.run(tmp_path, 2, pipe=False)
+    assert (found["frames"], found["wrong_pictures"]) == (20, [0, 7])
+    assert found["picture"] == {"packets": [20, 20], "largest_ms": 0.0, "last_ms": 0.0}
+    assert found["sound"]["packets"][0] == found["sound"]["packets"][1] > 20
+    assert found["memory_mib"]["most"] > 50
+
+
+def test_a_soak_sees_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soak = load("soak", monkeypatch)
+    assert soak.drift([Fraction(1), Fraction(2)], [Fraction(1), Fraction(2005, 1000), Fraction(3)]) == {
+        "packets": [2, 3],
+        "largest_ms": 5.0,
+        "last_ms": 5.0,
+    }
+    monkeypatch.setattr(soak, "EVERY", 2)
+    clip = make_clip(tmp_path / "clip.mp4", frames=9)
+    assert soak.wrong_pictures(clip) == (0, 5)
+    monkeypatch.setattr(soak, "FRAMES", 3)
+    assert soak.wrong_pictures(clip) == (3, 5)
