@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saliency_cli.inference.predictor import Listen, SaliencyPredictor
+from saliency_cli.inference.predictor import Listen, Memory, SaliencyPredictor
 from saliency_cli.models.config import ModelConfig
 from saliency_cli.models.registry import LoadedModel
 from saliency_cli.types import Frame, SaliencyFrame
@@ -61,6 +61,21 @@ class FakePredictor:
                 yield self._map(*waiting.pop(0))
         for index, seconds in waiting:
             yield self._map(index, seconds)
+
+    history = 0
+
+    def resumed(
+        self,
+        frames: Iterable[Frame],
+        *,
+        every: int,
+        memory: Memory | None = None,
+        known: int = 0,
+        listen: Listen | None = None,
+    ) -> Iterator[tuple[SaliencyFrame, Memory | None]]:
+        assert known == 0
+        for done, saliency in enumerate(self.predict(frames, listen=listen), 1):
+            yield saliency, None if done % every else {}
 
     def _map(self, index: int, seconds: float) -> SaliencyFrame:
         if index == self.fail_at:

@@ -7,12 +7,15 @@ per second, so that neither the resolution nor the frame rate matters. This is o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from saliency_cli.models.streaming import MOTION_CHANNELS
 
@@ -77,6 +80,22 @@ class MotionMeter:
             height, width = gray.shape
             maps = np.zeros((MOTION_CHANNELS, height // 2, width // 2), np.float32)
         return Motion(maps, max(seconds - self._begin, 0.0))
+
+    def memory(self) -> dict[str, Tensor]:
+        """What it remembers, for :meth:`go_on` to take another time; empty before the first frame."""
+        if self._reference is None:
+            return {}
+        gray, then = self._reference
+        held = {"gray": torch.from_numpy(gray), "times": torch.tensor([then, self._begin], dtype=torch.float64)}
+        return held if self._maps is None else {**held, "maps": torch.from_numpy(self._maps)}
+
+    def go_on(self, memory: Mapping[str, Tensor]) -> None:
+        """Measure from here on as if the frames before ``memory`` had been shown to this meter."""
+        if not memory:
+            return
+        then, self._begin = memory["times"].tolist()
+        self._reference = (memory["gray"].numpy(), then)
+        self._maps = memory["maps"].numpy() if "maps" in memory else None
 
     def _begin_shot(self, gray: Gray, seconds: float) -> None:
         self._reference, self._maps, self._begin = (gray, seconds), None, seconds

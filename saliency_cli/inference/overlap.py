@@ -37,8 +37,9 @@ def share(device: torch.device) -> Share:
 def overlapped(compute: Callable[[T], R], items: Iterable[T], *, workers: int, threads: int) -> Iterator[R]:
     """``compute`` of each item, in order, by ``workers`` at a time, with ``threads`` of torch's for each.
 
-    One more item than there are workers is taken in advance, so that none is idle while the caller makes the next. An
-    error, of ``compute`` or of ``items``, is raised after the results before it; what else waits is dropped.
+    One more item than there are workers is taken in advance at most, so that none is idle while the caller makes the
+    next; what is ready does not wait for that, as the items of a live source come slowly. An error, of ``compute`` or
+    of ``items``, is raised after the results before it; what else waits is dropped.
     """
     waiting: deque[Future[R]] = deque()
     broken: Future[R] = Future()  # takes the place of an item that could not be made
@@ -53,7 +54,7 @@ def overlapped(compute: Callable[[T], R], items: Iterable[T], *, workers: int, t
                 except Exception as error:  # raised when its turn comes
                     broken.set_exception(error)
                     waiting.append(broken)
-                if len(waiting) > workers:
+                while len(waiting) > workers or (waiting and waiting[0].done()):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

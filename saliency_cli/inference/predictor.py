@@ -7,20 +7,21 @@ frame once and remembers. Both prepare a frame once, and hold no more of them th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from saliency_cli.errors import UsageError
 from saliency_cli.inference.device import choose_device, choose_precision
 from saliency_cli.inference.engine import WindowEngine
 from saliency_cli.inference.hearing import Listen
 from saliency_cli.inference.preparing import memory_errors
-from saliency_cli.inference.streaming import StreamingPredictor
+from saliency_cli.inference.streaming import Memory, StreamingPredictor
 from saliency_cli.inference.windowed import plain_maps, prepared_frames
 from saliency_cli.models.registry import LoadedModel
 from saliency_cli.models.tased import TASEDNet
 from saliency_cli.models.tsfp import TSFPNet
 from saliency_cli.types import Frame, SaliencyFrame
 
-__all__ = ["Listen", "SaliencyPredictor"]
+__all__ = ["Listen", "Memory", "SaliencyPredictor"]
 
 # Architecture and encoder of networks whose maps were measured in lower precisions: docs/models.md, "Precision".
 MEASURED = frozenset({("tsfp", "efficientnet-lite0"), ("tsfp", "s3d")})
@@ -76,10 +77,11 @@ class SaliencyPredictor:
             UsageError: ``listen`` for a network without an audio branch.
             DeviceError: the device's memory does not suffice.
         """
-        if listen is not None and not self.model.config.audio:
-            raise UsageError(f"{self.model.weights.name} has no audio branch; predict without sound.")
+        self._check_ears(listen)
         if self._streaming is not None:
-            return self._streaming.photographs(frames) if still else self._streaming.video(frames, listen)
+            if still:
+                return self._streaming.photographs(frames)
+            return (saliency for saliency, _ in self._streaming.video(frames, listen))
         if self._engine is not None:
             return self._engine.maps(prepared_frames(frames, self.model.config), listen)
         return plain_maps(
@@ -91,3 +93,38 @@ class SaliencyPredictor:
             listen=listen,
             exact=self.exact,
         )
+
+    @property
+    def history(self) -> int:
+        """How many frames before the one that it goes on from :meth:`resumed` has to be shown once more."""
+        return 0 if self._streaming is not None else self.model.config.clip_length - 1
+
+    def resumed(
+        self,
+        frames: Iterable[Frame],
+        *,
+        every: int,
+        memory: Memory | None = None,
+        known: int = 0,
+        listen: Listen | None = None,
+    ) -> Iterator[tuple[SaliencyFrame, Memory | None]]:
+        """Raw maps as from :meth:`predict`, of a video that may be interrupted; not for photographs.
+
+        With each ``every``-th map comes a memory, to go on from there in another call, with the same maps.
+
+        Args:
+            frames: the first ``known`` of them are those before the ones that are due, whose maps are known and not
+                given again: :attr:`history`, or all there are if these are fewer.
+            every: a multiple of 2.
+            memory: of the call that was interrupted.
+        """
+        self._check_ears(listen)
+        if self._streaming is not None:
+            yield from self._streaming.video(frames, listen, memory=memory, every=every)
+            return
+        for done, saliency in enumerate(islice(self.predict(frames, listen=listen), known, None), 1):
+            yield saliency, None if done % every else {}
+
+    def _check_ears(self, listen: Listen | None) -> None:
+        if listen is not None and not self.model.config.audio:
+            raise UsageError(f"{self.model.weights.name} has no audio branch; predict without sound.")

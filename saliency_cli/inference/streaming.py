@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import cast
@@ -23,10 +23,14 @@ from saliency_cli.models.streaming import StreamingTSFPNet, StreamState, faded, 
 from saliency_cli.models.streaming_sound import SoundBranch
 from saliency_cli.types import Frame, SaliencyFrame
 
-__all__ = ["StreamingPredictor"]
+__all__ = ["CHUNK", "Memory", "StreamingPredictor"]
 
 STILL_SCALES = (1.0, 1.25)  # of the embedded model's budget for photographs
+METER = "meter."  # what the motion's meter remembers, among the rest
 CHUNK = 2  # frames that the network takes at once; the maps do not depend on it
+
+Memory = Mapping[str, Tensor]
+"""What is remembered of a video after some frame, on the CPU; empty, nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class _Chunk:
     """Consecutive frames, S of them.
 
     ``seconds``, ``since``: (1, S). ``pixels``: S full-size pictures, (H, W, 3). ``motion``: (1, S, 6, h, w). ``heard``:
-    (1, S, 1024), or None. ``size``: (height, width) of the network's input.
+    (1, S, 1024), or None. ``size``: (height, width) of the network's input. ``meter``: what the motion's meter
+    remembers after them, or None where nobody asks.
     """
 
     numbers: list[int]
@@ -44,6 +49,7 @@ class _Chunk:
     motion: Tensor
     since: Tensor
     heard: Tensor | None
+    meter: Memory | None
 
 
 class StreamingPredictor:
@@ -77,26 +83,42 @@ class StreamingPredictor:
             saliency = np.mean([cv2.resize(look, shape, interpolation=cv2.INTER_LINEAR) for look in looks], axis=0)
             yield SaliencyFrame(frame.index, frame.seconds, saliency / saliency.sum())
 
-    def video(self, frames: Iterable[Frame], listen: Listen | None) -> Iterator[SaliencyFrame]:
+    def video(
+        self,
+        frames: Iterable[Frame],
+        listen: Listen | None,
+        *,
+        memory: Memory | None = None,
+        every: int | None = None,
+    ) -> Iterator[tuple[SaliencyFrame, Memory | None]]:
         """Densities of a video's consecutive frames, (h, w) each; with ``listen``, heard as well as seen.
+
+        After ``every`` so many frames, a multiple of ``CHUNK``, comes the memory with which another call goes on from
+        there, with the same densities as if it had not been interrupted.
 
         What moves and what is heard is measured in the caller's thread, frame after frame, while several workers look
         at the frames before; smoothing over time, in order again, comes last.
         """
-        state: StreamState | None = None
+        state = StreamState(memory["density"].to(self.device), memory["seconds"]) if memory else None
         workers, threads = share(self.device)
         for chunk, log_density in overlapped(
-            self._look, self._chunks(frames, listen), workers=workers, threads=threads
+            self._look, self._chunks(frames, listen, memory, every), workers=workers, threads=threads
         ):
             with single_thread(), computing(self.device, self.precision):
                 smooth, state = faded(log_density, chunk.seconds, chunk.since, state)  # (1, S, h, w)
                 maps = _density(smooth)
-            for number, seconds, saliency in zip(chunk.numbers, chunk.seconds[0].tolist(), maps, strict=True):
-                yield SaliencyFrame(number, seconds, saliency)
+            times = chunk.seconds[0].tolist()
+            found = [SaliencyFrame(*each) for each in zip(chunk.numbers, times, maps, strict=True)]
+            yield from ((each, None) for each in found[:-1])
+            yield found[-1], None if chunk.meter is None else _memory(chunk.meter, state)
 
-    def _chunks(self, frames: Iterable[Frame], listen: Listen | None) -> Iterator[_Chunk]:
+    def _chunks(
+        self, frames: Iterable[Frame], listen: Listen | None, memory: Memory | None, every: int | None
+    ) -> Iterator[_Chunk]:
         """A few frames at a time, with what moves and what is heard."""
-        stream, meter = iter(frames), MotionMeter()
+        stream, meter, done = iter(frames), MotionMeter(), 0
+        if memory:
+            meter.go_on({name.removeprefix(METER): value for name, value in memory.items() if name.startswith(METER)})
         ears = None if listen is None else Ears(cast(SoundBranch, self._module.get_submodule("sound")), listen)
         size: tuple[int, int] | None = None
         while some := list(islice(stream, CHUNK)):
@@ -104,6 +126,7 @@ class StreamingPredictor:
             motion = [meter.measure(frame.pixels, frame.seconds) for frame in some]
             with single_thread():
                 heard = None if ears is None else ears.hear(frame.seconds for frame in some)[None]
+            done += len(some)
             chunk = _Chunk(
                 numbers=[frame.index for frame in some],
                 seconds=torch.tensor([[frame.seconds for frame in some]], dtype=torch.float64),
@@ -112,6 +135,7 @@ class StreamingPredictor:
                 motion=torch.from_numpy(np.stack([each.maps for each in motion]))[None],
                 since=torch.tensor([[each.since for each in motion]], dtype=torch.float32),
                 heard=heard,
+                meter=meter.memory() if every is not None and done % every == 0 else None,
             )
             del some
             yield chunk
@@ -133,6 +157,11 @@ class StreamingPredictor:
     def _fitted(frame: Frame, budget: tuple[int, int]) -> tuple[int, int]:
         height, width = frame.pixels.shape[:2]
         return input_size_for(width, height, budget=budget)
+
+
+def _memory(meter: Memory, state: StreamState) -> Memory:
+    held = {"density": state.density, "seconds": state.seconds}
+    return {name: value.cpu() for name, value in held.items()} | {METER + name: value for name, value in meter.items()}
 
 
 def _density(log_density: Tensor) -> NDArray[np.float32]:
