@@ -22,6 +22,9 @@ from saliency_cli._version import __version__
 
 if TYPE_CHECKING:
     from saliency_cli import metrics
+    from saliency_cli.batch.items import Selection
+    from saliency_cli.batch.running import BatchReport, run_batch
+    from saliency_cli.batch.shards import Shard
     from saliency_cli.benchmark.random_weights import random_model
     from saliency_cli.benchmark.results import Speed
     from saliency_cli.benchmark.speed import measure_speed
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from saliency_cli.types import Frame, SaliencyFrame, VideoInfo
 
 __all__ = [
+    "BatchReport",
     "DeviceError",
     "Frame",
     "MediaError",
@@ -49,6 +53,8 @@ __all__ = [
     "ReadError",
     "SaliencyFrame",
     "SaliencyPredictor",
+    "Selection",
+    "Shard",
     "Speed",
     "UsageError",
     "VideoInfo",
@@ -61,6 +67,7 @@ __all__ = [
     "metrics",
     "predict",
     "random_model",
+    "run_batch",
     "saliency_frames",
 ]
 
@@ -70,8 +77,11 @@ _HOMES = {
     ),
     **dict.fromkeys(("Frame", "SaliencyFrame", "VideoInfo"), "types"),
     **dict.fromkeys(("Prediction", "predict", "saliency_frames"), "pipeline"),
+    **dict.fromkeys(("BatchReport", "run_batch"), "batch.running"),
     "PredictOptions": "options",
     "SaliencyPredictor": "inference.predictor",
+    "Selection": "batch.items",
+    "Shard": "batch.shards",
     "Speed": "benchmark.results",
     "load_model": "models.registry",
     "measure_speed": "benchmark.speed",

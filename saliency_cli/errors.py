@@ -18,7 +18,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["DeviceError", "MediaError", "ReadError", "UsageError", "VsalError", "WeightsError", "WriteError"]
+__all__ = [
+    "DeviceError",
+    "MediaError",
+    "ReadError",
+    "UsageError",
+    "VsalError",
+    "WeightsError",
+    "WriteError",
+    "describe",
+]
 
 
 class VsalError(Exception):
@@ -57,3 +66,15 @@ class DeviceError(VsalError):
     """A device that this machine does not have, or whose memory does not suffice."""
 
     exit_code = 5
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """What an error says to people, and its exit code; Python's own errors included."""
+    if isinstance(error, VsalError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}.", WriteError.exit_code
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; end other programs, or use smaller pictures.", DeviceError.exit_code
+    return f"this is our fault, please report it ({type(error).__name__}: {error}).", VsalError.exit_code

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from saliency_cli._version import __version__
-from saliency_cli.cli import bench, evaluate, models, predict, train
+from saliency_cli.cli import batch, bench, evaluate, models, predict, train
 
 __all__ = ["app", "main"]
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("predict")(predict.predict)
+app.command("batch")(batch.batch)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)

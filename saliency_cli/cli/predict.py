@@ -5,24 +5,16 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saliency_cli.cli.console import Quiet, Verbose, fail, guarded, progress_bar, say, setup, warn
+from saliency_cli.cli.console import fail, guarded, progress_bar, say, warn
+from saliency_cli.cli.prediction_options import with_prediction_options
 from saliency_cli.errors import UsageError
-from saliency_cli.options import (
-    Colormap,
-    Decoder,
-    Form,
-    Layout,
-    Model,
-    Normalize,
-    Precision,
-    PredictOptions,
-    Product,
-)
+from saliency_cli.options import PredictOptions
 
 if TYPE_CHECKING:
     from saliency_cli.inference.predictor import SaliencyPredictor
@@ -35,92 +27,22 @@ DEFAULTS = PredictOptions()
 
 
 @guarded
+@with_prediction_options
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Videos, folders of frames, or pictures.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Videos, folders of frames, or pictures; - is stdin.")
+    ],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="A file for one product, a folder for several, - for stdout (stats)."),
+        typer.Option("-o", "--output", help="A file for one product, a folder for several, - for stdout."),
     ] = None,
-    write: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{', '.join(get_args(Product))}; repeats for several.  [default: overlay]"),
-    ] = None,
-    form: Annotated[
-        Form, typer.Option("--format", help="Pictures as video or png; auto: a video, and png files of maps.")
-    ] = DEFAULTS.form,
-    layout: Annotated[
-        Layout,
-        typer.Option(
-            help="Names of maps' PNG files: vsal's, or as the DHF1K benchmark takes submissions: "
-            "0701/0001.png from 701.AVI, in the folder -o."
-        ),
-    ] = DEFAULTS.layout,
-    bits: Annotated[int, typer.Option(help="Of the PNG files of maps: 8 or 16.")] = DEFAULTS.bits,
-    model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name (see vsal models list) or path.  [default: the model's own]", envvar="VSAL_WEIGHTS"),
-    ] = None,
-    audio: Annotated[bool, typer.Option("--audio", help="Use the sound; for weights with an audio branch.")] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="The network's own maps and size: no smoothing, no scaling.")
-    ] = False,
-    normalize: Annotated[
-        Normalize, typer.Option(help="What becomes 1: the maximum of each frame, of the video, or none.")
-    ] = DEFAULTS.normalize,
-    colormap: Annotated[Colormap, typer.Option(help="Of overlays and heatmaps.")] = DEFAULTS.colormap,
-    opacity: Annotated[float, typer.Option(help="Of the overlay, 0 to 1.")] = DEFAULTS.opacity,
-    crf: Annotated[int, typer.Option(help="Quality of videos: 0 lossless to 51.")] = DEFAULTS.crf,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")
-    ] = DEFAULTS.device,
-    precision: Annotated[
-        Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")
-    ] = DEFAULTS.precision,
-    exact: Annotated[bool, typer.Option("--exact", help="The plain sliding window, in fp32.")] = False,
-    decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
-    start: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
-    end: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace earlier products, once the new ones are complete.")] = True,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
-        ),
-    ] = None,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
+    options: PredictOptions = DEFAULTS,
 ) -> None:
     """Predict where people look, and write it as a video, maps, arrays or statistics.
 
     Without options, clip.mp4 gives clip.saliency.mp4 in the current folder: the clip, with its sound, under a heatmap.
     """
-    setup(verbose, quiet)
-    options = PredictOptions(
-        write=tuple(cast(Product, name) for name in write or DEFAULTS.write),
-        output=output,
-        form=form,
-        layout=layout,
-        bits=bits,
-        model=model,
-        weights=weights,
-        audio=audio,
-        raw=raw,
-        normalize=normalize,
-        colormap=colormap,
-        opacity=opacity,
-        crf=crf,
-        device=device,
-        precision=precision,
-        exact=exact,
-        decoder=decoder,
-        start=start,
-        end=end,
-        rate=fps,
-        overwrite=overwrite,
-        threads=threads,
-    )
+    options = replace(options, output=output)
     sources = _expand(inputs)
     if len(sources) == 1:
         _predict_one(sources[0], options)
@@ -150,7 +72,7 @@ def _predict_one(
 ) -> None:
     from saliency_cli import pipeline  # torch and the decoders take a second: not for --help
 
-    with progress_bar(source.name) as on_progress:
+    with progress_bar(_called(source)) as on_progress:
         prediction = pipeline.predict(source, options, predictor=predictor, others=others, on_progress=on_progress)
     for message in prediction.warnings:
         warn(message)
@@ -165,22 +87,31 @@ def _summary(prediction: Prediction) -> str:
     device, precision, decoder = (
         choice.split(" (")[0] for choice in (prediction.device, prediction.precision, prediction.decoder)
     )
-    return (
-        f"{prediction.source}: {prediction.frames} frames at {prediction.frames_per_second:.1f} frames/s, "
-        f"{prediction.weights} on {device} in {precision}, read by {decoder}"
+    done = (
+        f"{_called(prediction.source, whole=True)}: {prediction.frames} frames at "
+        f"{prediction.frames_per_second:.1f} frames/s, {prediction.weights} on {device} in {precision}, "
+        f"read by {decoder}"
     )
+    if prediction.delay is None:
+        return done
+    return f"{done}, {prediction.delay['median']:.3f} s behind the stream (at most {prediction.delay['largest']:.3f} s)"
+
+
+def _called(source: Path, *, whole: bool = False) -> str:
+    """What a person calls an input."""
+    return "stdin" if str(source) == "-" else str(source) if whole else source.name
 
 
 def _expand(inputs: list[str]) -> list[Path]:
     """Inputs as paths; patterns that the shell left alone are expanded."""
+    from saliency_cli.media import source_path  # the decoders take a second to import
+
     sources: list[Path] = []
     for name in inputs:
         if not name:
             raise UsageError("INPUT: the name is empty; give a file, a folder, or . for this one.")
-        if name == "-":
-            raise UsageError("-: reading from stdin is not possible yet; give a file.")
         matches = sorted(glob.glob(name)) if not Path(name).exists() and glob.has_magic(name) else []
-        sources.extend(map(Path, matches or [name]))
+        sources.extend(map(source_path, matches or [name]))
     return sources
 
 

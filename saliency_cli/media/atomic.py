@@ -2,6 +2,8 @@
 
 A product grows under a hidden name beside its goal, ``.vsal-<random><suffix>``, and takes the goal's place in one step.
 Whatever stops the work before (an error, Ctrl-C) removes it, and an earlier product stays as it was.
+
+A process that may be killed marks its names, ``.vsal-<mark>-<random><suffix>``, so that another can tell what it left.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import secrets
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,6 +30,8 @@ __all__ = [
     "ReplacementFolder",
     "atomic_file",
     "atomic_folder",
+    "mark_temporary_files",
+    "remove_marked",
     "write_errors",
 ]
 
@@ -67,6 +71,37 @@ def write_errors(path: Path | str) -> Iterator[None]:
         raise _write_error(path, error) from error
 
 
+_mark = ""
+
+
+def mark_temporary_files(mark: str) -> None:
+    """From now on all temporary names of this process carry ``mark``, letters and digits; none with an empty one."""
+    global _mark
+    if re.fullmatch("[0-9A-Za-z]*", mark) is None:
+        raise ValueError(f"a mark is made of letters and digits: {mark!r}")
+    _mark = f"{mark}-" if mark else ""
+
+
+def remove_marked(folder: Path, marks: Collection[str]) -> int:
+    """Remove what processes with these marks left in ``folder`` when they died, as far as possible; how much it was."""
+    try:
+        left = [entry for entry in os.scandir(folder) if _mark_of(entry.name) in marks]
+    except OSError:
+        return 0
+    for entry in left:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+    return len(left)
+
+
+def _mark_of(name: str) -> str | None:
+    found = re.match(r"\.vsal-([0-9A-Za-z]+)-", name)
+    return None if found is None else found[1]
+
+
 class Replacement(ABC):
     """A product in the making: written at ``temporary``, to become ``goal``; then either committed or discarded."""
 
@@ -77,7 +112,7 @@ class Replacement(ABC):
             self.goal = Path(os.path.realpath(self.path))
             self._check_goal()
             self.goal.parent.mkdir(parents=True, exist_ok=True)
-            self.temporary = self.goal.with_name(f".vsal-{secrets.token_hex(6)}{self._suffix()}")
+            self.temporary = self.goal.with_name(f".vsal-{_mark}{secrets.token_hex(6)}{self._suffix()}")
             self._create()
         except OSError as error:
             raise _write_error(self.path, error) from error
@@ -186,8 +221,11 @@ class ReplacementFolder(Replacement):
 
     def _create(self) -> None:
         self.temporary.mkdir()
+        self._mode = stat.S_IMODE(self.temporary.stat().st_mode)  # as the umask has it
+        self.temporary.chmod(0o700)  # nobody else sees a folder that is half full
 
     def _replace(self) -> None:
+        self.temporary.chmod(self._mode)
         earlier = self.temporary.with_name(self.temporary.name + ".old")
         try:
             os.rename(self.goal, earlier)
