@@ -11,17 +11,28 @@ from pathlib import Path
 from typing import Literal
 
 from saliency_cli.errors import UsageError, WriteError
-from saliency_cli.media import ARRAY_FORMATS, FRAME_FILES, IMAGE_FORMATS, VIDEO_FORMATS, sidecar_path
+from saliency_cli.media import (
+    ARRAY_FORMATS,
+    FRAME_FILES,
+    IMAGE_FORMATS,
+    STDIN,
+    STDIN_NAME,
+    STREAM_FORMATS,
+    VIDEO_FORMATS,
+    require_pipe,
+    sidecar_path,
+)
 from saliency_cli.options import Form, Layout, PredictOptions, Product
 from saliency_cli.types import SourceKind
 
-__all__ = ["STDOUT", "Output", "Storage", "no_folders_left", "plan_outputs", "product_name"]
+__all__ = ["STDOUT", "Output", "Storage", "is_product", "no_folders_left", "plan_outputs", "product_name"]
 
-Storage = Literal["video", "png", "image", "arrays", "stats"]
+Storage = Literal["video", "nut", "y4m", "gray", "png", "image", "arrays", "stats"]
 
 STDOUT = "-"
 SUBMISSION_DIGITS = 4  # of a video's number in the DHF1K layout
-VIDEO_SUFFIXES = tuple(VIDEO_FORMATS)
+MOVING: frozenset[Storage] = frozenset({"video", "nut", "y4m", "gray"})
+VIDEO_SUFFIXES = (*VIDEO_FORMATS, *STREAM_FORMATS)
 STATS_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PICTURES: tuple[Product, ...] = ("overlay", "heatmap", "side-by-side", "maps")
 
@@ -36,7 +47,13 @@ class Output:
 
 
 def plan_outputs(
-    source: Path, kind: SourceKind, options: PredictOptions, *, others: Collection[Path] = ()
+    source: Path,
+    kind: SourceKind,
+    options: PredictOptions,
+    *,
+    others: Collection[Path] = (),
+    folder: Path | None = None,
+    name: str | None = None,
 ) -> tuple[Output, ...]:
     """The products of one input.
 
@@ -44,20 +61,26 @@ def plan_outputs(
         source: the input. Products are called after it, without its suffix.
         kind: what the input is: the picture of a still image is an image, not a video of one frame.
         others: the inputs beside it. If there are any, ``options.output`` is always a folder.
+        folder: where the products go, under the names that the tool gives them, instead of ``options.output``.
+        name: what the products are called after instead.
 
     Raises:
         UsageError: the output's name does not fit the product, or would replace an input.
         WriteError: something is there already and may not be replaced.
     """
-    name = product_name(source, frames=kind == "frames", layout=options.layout)
+    name = name or product_name(source, frames=kind == "frames", layout=options.layout)
+    if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise WriteError(f"{folder} is a file, and a folder is needed for the products; give another -o.")
+        return _checked(_all_named(folder, name, kind, options), (source, *others), options)
     goal, alone = options.output, not others
     if goal == "":
         raise UsageError("-o: the name is empty; give a file, a folder, or . for this one.")
     inputs = (source, *others)
     if goal == STDOUT:
-        if options.write != ("stats",) or not alone:
-            raise UsageError("-o -: only the statistics of one input can go to stdout; use --write stats.")
-        return (Output("stats", "stats", None),)
+        if len(options.write) != 1 or not alone:
+            raise UsageError("-o -: only one product of one input can go to stdout; give a folder with -o.")
+        return _checked((Output(options.write[0], _storage_on_stdout(kind, options), None),), inputs, options)
     submission = options.layout == "dhf1k"
     if goal is not None and alone and len(options.write) == 1 and not submission:
         product = options.write[0]
@@ -73,10 +96,7 @@ def plan_outputs(
         raise UsageError(f"-o {goal}: {what} a folder, and this is the name of a file.")
     if folder.exists() and not folder.is_dir():
         raise WriteError(f"{folder} is a file, and a folder is needed for the products; give another -o.")
-    if submission:
-        return _checked((Output("maps", "png", folder / name),), inputs, options)
-    planned = tuple(_named(folder, name, product, kind, options.form) for product in options.write)
-    return _checked(planned, inputs, options)
+    return _checked(_all_named(folder, name, kind, options), inputs, options)
 
 
 def product_name(source: Path, *, frames: bool, layout: Layout) -> str:
@@ -88,7 +108,9 @@ def product_name(source: Path, *, frames: bool, layout: Layout) -> str:
     in four digits, though the file is called ``601.AVI``, and the frame's, from 1, in four. Frames of video 701 lie
     in ``0701/images`` then. A name that is no number stays as it is.
     """
-    if not frames:
+    if source == STDIN:
+        name = STDIN_NAME
+    elif not frames:
         name = source.stem
     else:
         folder = source.resolve()
@@ -121,13 +143,16 @@ def _storage_by_suffix(goal: Path, product: Product, kind: SourceKind, form: For
         storage, allowed = "arrays", ARRAY_FORMATS
     elif product == "stats":
         storage, allowed = "stats", STATS_SUFFIXES
-    elif kind == "image" and form != "video" and suffix not in VIDEO_SUFFIXES:
+    elif kind == "image" and form in ("auto", "png") and suffix not in VIDEO_SUFFIXES:
         storage, allowed = "image", IMAGE_FORMATS
     else:
-        storage, allowed = "video", VIDEO_SUFFIXES
+        storage = STREAM_FORMATS.get(suffix, "video")
+        allowed = tuple(each for each in VIDEO_SUFFIXES if each != ".gray" or product == "maps")
     if suffix in allowed and not goal.is_dir():
-        if storage == "video" and form == "png":
+        if storage in MOVING and form == "png":
             raise UsageError(f"--format png writes a folder, and -o {goal} is the name of a video.")
+        if storage in MOVING and form not in ("auto", "video") and suffix != f".{form}":
+            raise UsageError(f"--format {form} and -o {goal} ask for two formats; leave out --format.")
         return storage
     if (
         product in PICTURES
@@ -141,6 +166,36 @@ def _storage_by_suffix(goal: Path, product: Product, kind: SourceKind, form: For
     return None
 
 
+def _storage_on_stdout(kind: SourceKind, options: PredictOptions) -> Storage:
+    """How the one product is stored that goes through a pipe."""
+    product, form = options.write[0], options.form
+    if product == "stats":
+        return "stats"
+    if product == "arrays":
+        raise UsageError("-o -: arrays are completed at their beginning, which stdout cannot; give a file with -o.")
+    if options.layout == "dhf1k":
+        raise UsageError("-o -: --layout dhf1k makes a folder; give one with -o.")
+    require_pipe()
+    if kind == "image" and form in ("auto", "png"):
+        return "image"
+    match form:
+        case "png":
+            raise UsageError("-o -: numbered PNG files need a folder; give one with -o, or leave out --format png.")
+        case "video" | "mkv":
+            return "video"
+        case "auto":
+            return "nut"
+        case _:
+            return form
+
+
+def _all_named(folder: Path, name: str, kind: SourceKind, options: PredictOptions) -> tuple[Output, ...]:
+    """The products with the names that the tool gives them, in ``folder``."""
+    if options.layout == "dhf1k":
+        return (Output("maps", "png", folder / name),)
+    return tuple(_named(folder, name, product, kind, options.form) for product in options.write)
+
+
 def _named(folder: Path, name: str, product: Product, kind: SourceKind, form: Form) -> Output:
     """A product with the name that the tool gives it, in ``folder``."""
     label = "saliency" if product == "overlay" else product
@@ -148,19 +203,23 @@ def _named(folder: Path, name: str, product: Product, kind: SourceKind, form: Fo
         return Output(product, "arrays", folder / f"{name}.{label}.npz")
     if product == "stats":
         return Output(product, "stats", folder / f"{name}.{label}.jsonl")
-    if kind == "image" and form != "video":
+    if kind == "image" and form in ("auto", "png"):
         return Output(product, "image", folder / f"{name}.{label}.png")
     if form == "png" or (form == "auto" and product == "maps"):
         return Output(product, "png", folder / f"{name}.{label}")
+    if form in ("nut", "y4m", "gray"):
+        return Output(product, STREAM_FORMATS[f".{form}"], folder / f"{name}.{label}.{form}")
+    if form == "mkv":
+        return Output(product, "video", folder / f"{name}.{label}.mkv")
     return Output(product, "video", folder / f"{name}.{label}.mp4")
 
 
 def _checked(planned: Sequence[Output], inputs: Sequence[Path], options: PredictOptions) -> tuple[Output, ...]:
     for output in planned:
-        if options.raw and output.storage == "video":
+        if options.raw and output.storage in MOVING:
             raise UsageError("--raw keeps every value, and a video does not; use --format png or --write arrays.")
         if options.bits == 16 and output.product == "maps" and (output.storage == "video" or _is_jpeg(output.path)):
-            raise UsageError("--bits 16: videos and JPEGs have 8; use --format png or --write arrays.")
+            raise UsageError("--bits 16: videos and JPEGs have 8; use --format png, nut, y4m or gray.")
         if output.path is not None:
             _protect(output.path, output.storage, inputs, overwrite=options.overwrite)
     return tuple(planned)
@@ -174,6 +233,8 @@ def _protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite:
     if not path.exists():
         return
     for source in inputs:
+        if source == STDIN:
+            continue
         if source.exists() and (path.samefile(source) or (path.is_dir() and _holds(path, source))):
             raise UsageError(f"{path}: the product would replace the input {source}; give another -o.")
     if not overwrite:
@@ -192,6 +253,11 @@ def _protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite:
 
 def _holds(folder: Path, source: Path) -> bool:
     return folder.resolve() in source.resolve().parents
+
+
+def is_product(path: Path) -> bool:
+    """Whether the sidecar of a file or folder says that vsal made it."""
+    return _is_sidecar(sidecar_path(path))
 
 
 def _is_sidecar(path: Path) -> bool:

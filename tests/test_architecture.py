@@ -36,9 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "provenance": FOUNDATION | {"_version", "options", "media", "models"},
     "segments": FOUNDATION | {"media", "inference"},
     "pipeline": FOUNDATION
-    | {"provenance", "segments", "_version", "queues", "options", "outputs", "products", "media", "models", "render", "inference"},
-    "batch": FOUNDATION
-    | {"_version", "options", "outputs", "media", "models", "inference", "pipeline"},
+    | {"_version", "options", "outputs", "products", "provenance", "queues", "segments"}
+    | {"media", "models", "render", "inference"},
+    "batch": FOUNDATION | {"_version", "options", "outputs", "media", "models", "inference", "pipeline"},
     "evaluation": FOUNDATION
     | {"_version", "provenance", "options", "media", "metrics", "datasets", "models", "inference", "pipeline"},
     "benchmark": FOUNDATION | {"_version", "options", "media", "metrics", "models", "render", "inference", "pipeline"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import json
 import os
 import re
 from collections import Counter
@@ -15,9 +14,9 @@ from typing import Literal, get_args
 
 from saliency_cli.batch.jobs import Job
 from saliency_cli.errors import ReadError, UsageError
-from saliency_cli.media import PICTURE_SUFFIXES, VIDEO_FORMATS, sidecar_path
+from saliency_cli.media import PICTURE_SUFFIXES, VIDEO_FORMATS
 from saliency_cli.options import Layout
-from saliency_cli.outputs import product_name
+from saliency_cli.outputs import is_product, product_name
 
 __all__ = ["VIDEO_SUFFIXES", "Kind", "Selection", "find_jobs", "natural"]
 
@@ -140,7 +139,7 @@ def _walk(folder: Path, output: Path, seen: _Seen) -> Iterator[tuple[str, list[s
     for place, folders, files in os.walk(folder, onerror=refuse):
         inside = os.path.relpath(place, folder).replace(os.sep, "/")
         names = [name for name in files if not name.startswith(".")]
-        ours = {name for name in (*names, *folders) if f"{name}.json" in names and _is_product(Path(place, name))}
+        ours = {name for name in (*names, *folders) if f"{name}.json" in names and is_product(Path(place, name))}
         folders[:] = [
             name
             for name in folders
@@ -235,15 +234,6 @@ def _looks(source: Path, *, frames: bool) -> tuple[int, int]:
         return sum(each.st_size for each in stats), max((each.st_mtime_ns for each in stats), default=0)
     except OSError:  # a link to nothing, or gone meanwhile: its reading will say so
         return 0, 0
-
-
-def _is_product(path: Path) -> bool:
-    """Whether the sidecar says that vsal made it."""
-    try:
-        written = json.loads(sidecar_path(path).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(written, dict) and "vsal" in written and "product" in written
 
 
 def _called(kind: Kind) -> str:

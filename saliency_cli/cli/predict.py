@@ -47,6 +47,7 @@ def predict(
     if len(sources) == 1:
         _predict_one(sources[0], options)
         return
+    sources = _without_products(sources)
     _check_names(sources, options)
     from saliency_cli.pipeline import load_predictor
 
@@ -113,6 +114,18 @@ def _expand(inputs: list[str]) -> list[Path]:
         matches = sorted(glob.glob(name)) if not Path(name).exists() and glob.has_magic(name) else []
         sources.extend(map(source_path, matches or [name]))
     return sources
+
+
+def _without_products(sources: list[Path]) -> list[Path]:
+    """Several inputs come of a pattern, which matches what an earlier run has put beside them."""
+    from saliency_cli.outputs import is_product
+
+    products = [source for source in sources if is_product(source)]
+    if len(products) == len(sources):
+        raise UsageError(f"{sources[0]} and the other inputs were all made by vsal; name one alone if it is meant.")
+    for product in products:
+        warn(f"{product} was made by vsal, and is left out; name it alone if it is meant.")
+    return [source for source in sources if source not in products]
 
 
 def _check_names(sources: list[Path], options: PredictOptions) -> None:

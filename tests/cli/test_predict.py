@@ -154,6 +154,21 @@ def test_a_reader_of_stdout_that_goes_away_ends_it_quietly(folder: Path) -> None
     assert (process.returncode, err) == (141, "")
 
 
+def test_products_of_an_earlier_run_are_no_inputs(vsal: Any, clip: Path, folder: Path) -> None:
+    make_clip(folder / "other.mp4", frames=2)
+    options = ("--write", "heatmap", "--write", "stats")
+    for _ in range(2):
+        result = vsal("predict", "*.mp4", *options)
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout.splitlines() == [
+            f"{name}.{what}" for name in ("clip", "other") for what in ("heatmap.mp4", "stats.jsonl")
+        ]
+    assert "clip.heatmap.mp4 was made by vsal, and is left out" in result.stderr
+    products = ("clip.heatmap.mp4", "other.heatmap.mp4")
+    assert vsal("predict", *products).exit_code == 2
+    assert vsal("predict", products[0], "--write", "stats").exit_code == 0
+
+
 def test_several_inputs(vsal: Any, clip: Path, folder: Path) -> None:
     make_clip(folder / "other.mkv", frames=2)
     (folder / "broken.mp4").write_text("no video")
@@ -326,7 +341,7 @@ def test_a_short_folder_is_looped(vsal: Any, folder: Path, monkeypatch: pytest.M
 def test_tased_without_its_weights_says_where_to_get_them(vsal: Any, clip: Path, folder: Path, tmp_path: Path) -> None:
     result = vsal("predict", clip, "--model", "tased")
     assert result.exit_code == 4
-    assert "run `vsal models pull tased-dhf1k`" in result.stderr
+    assert "run `vsal models pull tased-dhf1k --unverified`" in result.stderr
     assert "https://drive.google.com" in result.stderr
     assert str(tmp_path / "store" / "TASED_updated.pt") in result.stderr
     assert [path.name for path in folder.iterdir()] == ["clip.mp4"]
