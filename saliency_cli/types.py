@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AudioInfo", "ColourInfo", "Frame", "SaliencyFrame", "SourceKind", "VideoInfo"]
+__all__ = ["AudioInfo", "ColourInfo", "Frame", "Hdr", "SaliencyFrame", "SourceKind", "VideoInfo"]
 
 SourceKind = Literal["video", "frames", "image"]
+Hdr = Literal["", "pq", "hlg"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class VideoInfo:
 
     ``width`` and ``height`` are those of the frames as shown, after ``rotation`` (degrees counter-clockwise, 0, 90,
     180 or 270) was applied. ``frames`` is None where only reading to the end could tell. ``pixel_aspect`` is the width
-    of one pixel as shown over its height, 1 if the file does not say; frames are not stretched by it.
+    of one pixel as shown over its height, 1 if the file does not say; frames are not stretched by it. ``colour`` is
+    that of the frames as handed on: high dynamic range, which ``hdr`` names, has become BT.709.
     """
 
     path: str
@@ -56,6 +58,7 @@ class VideoInfo:
     colour: ColourInfo = ColourInfo()
     audio: AudioInfo | None = None
     pixel_aspect: Fraction = Fraction(1)
+    hdr: Hdr = ""
 
     @property
     def duration(self) -> Fraction | None:

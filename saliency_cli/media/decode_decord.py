@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_cli.errors import ReadError
+from saliency_cli.media.choice import DECORD_CLAIMED
 from saliency_cli.media.probe import Probe
 from saliency_cli.media.threads import decoder_threads
 from saliency_cli.types import Frame
@@ -47,6 +48,8 @@ def decode_decord(found: Probe, *, threads: int | None = None) -> Iterator[Frame
     path, info = found.info.path, found.info
     import decord
 
+    if found.claimed > DECORD_CLAIMED:
+        raise DecordStopError(f"{path} announces {found.claimed:,} frames, for which decord has no memory")
     decord.logging.set_level(decord.logging.QUIET)
     failures = (decord.DECORDError, RuntimeError, StopIteration, UnicodeEncodeError)  # the last for a file's name
     try:
@@ -56,9 +59,7 @@ def decode_decord(found: Probe, *, threads: int | None = None) -> Iterator[Frame
     except failures as error:
         raise DecordStopError(f"{path} cannot be opened by decord") from error
     if len(reader) != len(found.pts):
-        raise DecordStopError(
-            f"{path} has {len(reader)} frames for decord but {len(found.pts)} packets; use --decoder pyav."
-        )
+        raise DecordStopError(f"{path} has {len(reader)} frames for decord but {len(found.pts)} packets")
     for index, pts in enumerate(found.pts):
         try:
             pixels: NDArray[np.uint8] = reader.next().asnumpy()

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_cli.errors import ReadError, UsageError
+from saliency_cli.media.dimensions import check_declared_size, check_size
 from saliency_cli.media.opening import require_file
-from saliency_cli.media.probe import MAX_PIXELS, MAX_SIDE
 from saliency_cli.types import Frame, SourceKind, VideoInfo
 
 __all__ = ["DEFAULT_RATE", "PICTURE_SUFFIXES", "describe_pictures", "list_frames", "read_picture", "read_pictures"]
@@ -56,6 +56,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises ReadError if it is missing, does not decode, or holds floating-point pixels, whose range nobody knows.
     """
     require_file(path)
+    check_declared_size(path)
     try:
         # Through memory, because OpenCV's own file reading fails on some names outside ASCII
         pixels = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
@@ -64,8 +65,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     if pixels is None:
         raise ReadError(f"{path} is no picture that can be decoded; it is damaged or of another format than its name.")
     height, width = pixels.shape[:2]
-    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
-        raise ReadError(f"{path} has {width}x{height} pixels, more than can be handled; scale it down first.")
+    check_size(path, width, height)
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if pixels.dtype != np.uint8:

@@ -9,6 +9,7 @@ import av
 from av.container import InputContainer
 
 from saliency_cli.errors import ReadError
+from saliency_cli.media.dimensions import DECODER_LIMITS, check_declared_size
 
 __all__ = ["open_container", "require_file"]
 
@@ -37,9 +38,11 @@ def require_file(path: Path) -> None:
 def open_container(path: Path) -> InputContainer:
     """Open a media file, local ones only, or say in one sentence why it cannot be opened."""
     require_file(path)
+    check_declared_size(path)
     try:
+        options = {"protocol_whitelist": "file", **DECODER_LIMITS}
         # Absolute, so that a colon in the name is not taken for a protocol; and no playlist leads to the network
-        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
+        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise ReadError(f"{path} {_why_not(path, error)}.") from None
     if NOT_VIDEO & set(container.format.name.split(",")):
@@ -78,7 +81,8 @@ def _has_box(path: Path, kind: bytes) -> bool:
             if header[4:8] == kind:
                 return True
             length = int.from_bytes(header[:4], "big")
-            offset += int.from_bytes(header[8:16], "big") if length == 1 else length or size
-            if length != 1 and 0 < length < 8:
+            length = int.from_bytes(header[8:16], "big") if length == 1 else length or size
+            if length < 8:
                 return False
+            offset += length
     return False

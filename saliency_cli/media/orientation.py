@@ -42,13 +42,25 @@ class Orientation:
         return np.ascontiguousarray(pixels)
 
 
+# By how many quarters of a turn, counter-clockwise
+QUARTERS = (
+    Orientation(),
+    Orientation(transpose=True, mirror_y=True),
+    Orientation(mirror_x=True, mirror_y=True),
+    Orientation(transpose=True, mirror_x=True),
+)
+
+
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """Read a frame's display matrix.
 
     The matrix takes a stored point (x, y) to (a x + c y, b x + d y), y downwards (ISO/IEC 14496-12, section 6.2.2).
     An angle that is no multiple of 90 degrees goes to the nearest that is.
     """
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        side_data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV fails at kinds of side data that are newer than itself, as those with EXIF
+        return QUARTERS[round(frame.rotation / 90) % 4]
     if not isinstance(side_data, SideData):
         return Orientation()
     a, b, _, c, d, *_ = (int(value) for value in np.frombuffer(bytes(side_data), dtype=np.int32))

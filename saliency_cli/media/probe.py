@@ -1,16 +1,17 @@
-"""What is in a video file, found by scanning its packets, and which decoder can be trusted with it.
+"""What is in a video file, found by scanning its packets.
 
-Only one frame is decoded, since nothing else tells how the pictures must be turned. A
+Only one frame is decoded, since nothing else tells how the pictures must be turned and what their colours mean. A
 sample aspect ratio other than 1 is told but not applied, so that a network sees the pixels as they were stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import av
 import numpy as np
@@ -19,34 +20,26 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from saliency_cli.errors import ReadError
+from saliency_cli.media.conversion import Converter, Look, look_of, remarks
+from saliency_cli.media.description import describe, frame_step, longest_pause
+from saliency_cli.media.dimensions import DECODER_LIMITS, check_size
 from saliency_cli.media.opening import open_container
-from saliency_cli.media.orientation import Orientation, orientation_of
-from saliency_cli.types import AudioInfo, ColourInfo, VideoInfo
+from saliency_cli.types import VideoInfo
 
 __all__ = [
-    "DECORD_CODECS",
-    "DecoderName",
     "Probe",
     "VideoPacket",
-    "choose_decoder",
     "probe",
     "read_packets",
     "video_stream",
 ]
 
-DecoderName = Literal["decord", "pyav"]
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 
-DECORD_CODECS = frozenset({"h264", "hevc", "mpeg4", "vp8", "vp9", "prores", "ffv1"})
-# decord decodes ahead without bound, and cannot be told to stop: with 750 frames of 1920x1080 and a slow reader, 3.4 GB
-# lay in its queue. What it can pile up at most is the whole video, so it gets those that fit into this.
-DECORD_BYTES = 512 * 2**20
-RGB = 0  # as FFmpeg numbers colour spaces
-MAX_SIDE = 32768
-MAX_PIXELS = 16384 * 16384
 # A stream may begin far from a key frame; after so many packets without a picture we stop trying to see one
 PACKETS_TO_FIRST_FRAME = 600
 DEMUX_ERRORS = 16
+REORDERED = 16  # frames that a codec may hold back to bring them into order
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +49,11 @@ class Probe:
     ``pts`` holds the presentation times of all frames that will be shown, sorted, in units of ``info.time_base``.
     ``announced`` is the container's own frame count, None if it has none; both it and ``packets`` include the
     ``discarded`` ones, which an edit list hides. ``untimed`` packets have no timestamp, before ``backward`` ones the
-    decoding clock jumped back. ``first`` is the first frame, upright RGB (H, W, 3), or None if none
-    could be decoded near the beginning.
+    decoding clock jumped back. ``look`` and ``first`` are those of the first frame, the latter upright RGB (H, W, 3),
+    or None if none could be decoded near the beginning; ``spoilt`` says that damaged ones came before it. ``claimed``
+    is how many frames the header's durations amount to. ``duplicates`` is how many frames carry the time of another; if
+    all do, which ``timeless`` says, times are counted at the average rate. ``leaps`` is how often times go on
+    after more than a day. ``notes`` are sentences about what is unusual.
     """
 
     info: VideoInfo
@@ -70,8 +66,14 @@ class Probe:
     corrupt: int
     untimed: int
     backward: int
-    orientation: Orientation
+    look: Look
     first: NDArray[np.uint8] | None = field(repr=False, compare=False)
+    spoilt: bool = False
+    claimed: int = 0
+    duplicates: int = 0
+    leaps: int = 0
+    timeless: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def expected(self) -> int:
@@ -80,14 +82,19 @@ class Probe:
 
 
 def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
-    """The first video stream that is no cover picture."""
+    """The first video stream that is no cover picture, its decoder held to sizes that memory can hold."""
     streams = _video_streams(container)
     if not streams:
         what = "has sound but no video" if container.streams.audio else "has no video stream"
         raise ReadError(f"{path} {what}; give a file with pictures.")
     if getattr(streams[0], "codec_context", None) is None:
         raise ReadError(f"{path} has a video stream that no decoder here knows; convert it to H.264 first.")
-    return streams[0]
+    stream = streams[0]
+    context = stream.codec_context
+    if context.width or context.height:
+        check_size(path, context.width, context.height)
+    context.options = {**context.options, **DECODER_LIMITS}
+    return stream
 
 
 def _video_streams(container: InputContainer) -> list[av.VideoStream]:
@@ -122,18 +129,22 @@ def probe(path: str | Path) -> Probe:
 
 def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Probe:
     first: av.VideoFrame | None = None
+    spoilt = False
     packets = discarded = corrupt = untimed = backward = 0
     decoding_time: int | None = None
     times: list[int] = []
+    last_untimed = 0  # as many packets had come by then
     for packet in read_packets(container, stream):
         if packet is None:
             corrupt += 1
             continue
         if first is None and packets < PACKETS_TO_FIRST_FRAME:
             try:
-                first = next((frame for frame in packet.decode() if not frame.is_corrupt), None)
+                frames = packet.decode()
             except av.FFmpegError:
-                first = None  # The next packet may do; what is lost is counted when the frames are read
+                frames, spoilt = [], True  # The next packet may do; what is lost is counted when the frames are read
+            first = next((frame for frame in frames if not frame.is_corrupt), None)
+            spoilt |= any(frame.is_corrupt for frame in frames)
         if packet.size == 0:
             continue
         packets += 1
@@ -144,46 +155,37 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Prob
         if packet.is_discard:
             discarded += 1
         elif packet.pts is None:
-            untimed += 1
+            untimed, last_untimed = untimed + 1, packets
         else:
             times.append(packet.pts)
     if not times and not untimed:
         raise ReadError(f"{path} announces a video but holds no frame; copy or record it again.")
     times.sort()
-
-    context = stream.codec_context
-    width, height = (first.width, first.height) if first else (context.width, context.height)
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        raise ReadError(
-            f"{path} says that its frames are {width}x{height} pixels, which no decoder can hold; it is damaged, or "
-            "must be scaled down first."
-        )
-    orientation = orientation_of(first) if first else Orientation()
-    tagged = first if first is not None else context
-    time_base = stream.time_base or Fraction(1, 90000)
+    duplicates = len(times) - len(set(times))
+    timeless = len(times) > 1 and times[0] == times[-1]
     announced = stream.frames or None
     whole = not (corrupt or untimed or backward) and (announced is None or announced == packets)
-    begin = times[0] if times else stream.start_time or 0
-    info = VideoInfo(
-        path=str(path),
-        kind="video",
-        width=height if orientation.transpose else width,
-        height=width if orientation.transpose else height,
+    info = describe(
+        container,
+        stream,
+        path,
+        first,
+        times=[] if backward else times,
+        begin=_begin(stream, first if backward else None, times),
         frames=packets - discarded if whole else None,
-        rate=_rate(stream, [] if backward else times, time_base),
-        time_base=time_base,
-        start=begin * time_base,
-        codec=context.codec.canonical_name,
-        rotation=orientation.rotation,
-        colour=ColourInfo(
-            space=RGB if _is_rgb(first) else int(tagged.colorspace),
-            range=int(tagged.color_range),
-            primaries=int(tagged.color_primaries),
-            transfer=int(tagged.color_trc),
-        ),
-        audio=_audio(container),
-        pixel_aspect=_pixel_aspect(stream, orientation),
     )
+    if times and untimed and last_untimed <= untimed + REORDERED:
+        # Matroska cannot store times before 0: such frames come without one, and belong in front of the first with one
+        info = replace(info, start=info.start - untimed * frame_step(info) * info.time_base)
+    if timeless:
+        # The times that the frames are going to have
+        times = [times[0] + index * frame_step(info) for index in range(len(times))]
+    elif duplicates:
+        for index in range(1, len(times)):
+            times[index] = max(times[index], times[index - 1] + 1)
+    leap = longest_pause(info)
+    leaps = sum(later - earlier > leap for earlier, later in pairwise(times))
+    look = look_of(first)
     return Probe(
         info=info,
         packets=packets,
@@ -195,93 +197,36 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Prob
         corrupt=corrupt,
         untimed=untimed,
         backward=backward,
-        orientation=orientation,
-        first=orientation.apply(np.asarray(first.to_ndarray(format="rgb24"), dtype=np.uint8)) if first else None,
+        look=look,
+        first=Converter(info, look).picture(first) if first else None,
+        spoilt=spoilt,
+        claimed=_claimed(container, stream),
+        duplicates=duplicates,
+        leaps=leaps,
+        timeless=timeless,
+        notes=tuple(_notes(info, look, timeless=timeless, leaps=leaps)),
     )
 
 
-def _is_rgb(frame: av.VideoFrame | None) -> bool:
-    """Whether pictures are stored as RGB, which few formats say in a tag: no matrix was used to decode them."""
-    return frame is not None and (frame.format.is_rgb or frame.format.has_palette)
+def _begin(stream: av.VideoStream, first: av.VideoFrame | None, times: Sequence[int]) -> int:
+    """The time of the first frame, which is the earliest unless recordings were put end to end."""
+    if first is not None and first.pts is not None:
+        return first.pts
+    return times[0] if times else stream.start_time or 0
 
 
-def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
-    """Width over height of one pixel, upright; 1 where the file says nothing or nonsense."""
-    stored = stream.sample_aspect_ratio
-    if not stored or stored < 0:
-        return Fraction(1)
-    return 1 / stored if orientation.transpose else stored
+def _claimed(container: InputContainer, stream: av.VideoStream) -> int:
+    """How many frames the durations in the headers amount to; decoders reserve room for them."""
+    seconds = Fraction(max(container.duration or 0, 0), av.time_base)
+    if stream.duration and stream.time_base:
+        seconds = max(seconds, stream.duration * stream.time_base)
+    rates = (stream.average_rate, stream.base_rate, stream.guessed_rate)
+    return int(seconds * max((rate for rate in rates if rate), default=Fraction(1)))
 
 
-def _rate(stream: av.VideoStream, times: list[int], time_base: Fraction) -> Fraction:
-    """The average rate: the container's exact fraction if the timestamps bear it out, else what they say."""
-    stated = stream.average_rate or stream.guessed_rate
-    span = (times[-1] - times[0]) * time_base if times else Fraction(0)
-    if span <= 0:
-        return stated or Fraction(25)
-    if stated and abs((len(times) - 1) / stated - span) <= max(Fraction(3, 2) / stated, span / 100):
-        return stated
-    return Fraction((len(times) - 1) / span).limit_denominator(1001)
-
-
-def _audio(container: InputContainer) -> AudioInfo | None:
-    stream = container.streams.best("audio")
-    if not isinstance(stream, av.AudioStream) or getattr(stream, "codec_context", None) is None:
-        return None
-    time_base = stream.time_base or Fraction(1)
-    context = stream.codec_context
-    return AudioInfo(
-        codec=context.codec.canonical_name,
-        rate=context.sample_rate,
-        channels=context.channels,
-        start=(stream.start_time or 0) * time_base,
-    )
-
-
-def choose_decoder(found: Probe, wanted: Literal["auto", "decord", "pyav"] = "auto") -> tuple[DecoderName, str]:
-    """Which decoder reads this file, and why.
-
-    On anything unusual decord drops, repeats or mixes up frames without a word, and it decodes ahead without bound, so
-    it gets only plain and short files; PyAV takes everything else. Asking for one by name overrules the choice.
-    """
-    doubt = _doubt(found)
-    if wanted == "auto":
-        if doubt:
-            return "pyav", doubt
-        return "decord", f"plain {found.info.codec}: every packet is whole, timed and shown, and time starts at 0"
-    if wanted == "decord" and doubt:
-        return "decord", f"asked for, in spite of this: {doubt}"
-    return wanted, "asked for"
-
-
-def _doubt(found: Probe) -> str | None:
-    """The first reason not to trust decord with a file, None if there is none."""
-    info = found.info
-    if info.codec not in DECORD_CODECS:
-        return f"decord does not read {info.codec}"
-    try:
-        info.path.encode()
-    except UnicodeEncodeError:
-        return "the file's name is not valid UTF-8, which decord cannot open"
-    if found.video_streams != 1:
-        return f"{found.video_streams} video streams, of which decord takes another than the first"
-    if found.discarded:
-        return f"an edit list hides some packets ({found.discarded}), which decord would show"
-    if found.corrupt:
-        return f"damaged packets: {found.corrupt}"
-    if found.untimed:
-        return f"packets without a timestamp: {found.untimed}"
-    if found.backward:
-        return f"the clock jumps back: {found.backward} times"
-    if found.container.startswith("mpeg"):  # transport and programme streams
-        return f"decord drops the first frames of {found.container} and repeats the last"
-    if info.start != 0:
-        return f"the first frame's time is {float(info.start):.3f} s, not 0"
-    if found.announced is not None and found.announced != found.packets:
-        return f"the container announces {found.announced} frames but holds {found.packets}"
-    if found.orientation.mirrored or (found.orientation != Orientation() and "mp4" not in found.container):
-        return "the picture must be turned, which decord does in mp4 and mov only"
-    decoded = 3 * info.width * info.height * found.packets
-    if decoded > DECORD_BYTES:
-        return f"decord may hold all {decoded / 2**20:,.0f} MiB of decoded frames in memory"
-    return None
+def _notes(info: VideoInfo, look: Look, *, timeless: bool, leaps: int) -> Iterator[str]:
+    yield from remarks(look)
+    if leaps:
+        yield "The clock leaps by more than a day: what comes behind goes on without a pause."
+    if timeless:
+        yield f"All frames carry the same time: they are shown at {float(info.rate):g} frames per second."

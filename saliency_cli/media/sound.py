@@ -28,6 +28,8 @@ SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"
 # Timestamps of 1 ms ticks jitter; only a larger step is a gap or an overlap. Nothing accumulates.
 JITTER_SECONDS = 0.005
 MAX_SECONDS = 24 * 3600
+MAX_GAP_SECONDS = 3600  # is filled with silence; a longer one is a clock that went wrong
+BLOCK = 1 << 20  # samples read at a time
 
 Samples = NDArray[np.float32]
 
@@ -67,13 +69,21 @@ def _read_sound_file(path: Path) -> Sound:
     import soundfile
 
     try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)  # (n, channels)
+        with soundfile.SoundFile(str(path)) as file:
+            # In blocks, as a damaged header may announce more than there is, or than memory holds
+            rate, blocks, length = file.samplerate, [], 0
+            while length <= MAX_SECONDS * rate:
+                block = file.read(BLOCK, dtype="float32", always_2d=True)  # (n, channels)
+                if not len(block):
+                    break
+                blocks.append(block.mean(axis=1))
+                length += len(block)
     except soundfile.LibsndfileError as error:
         cause = str(error.error_string).rstrip(".")
         raise ReadError(f"{path} is no sound file that can be decoded ({cause}); it is damaged.") from None
-    if not len(samples):
+    if not blocks:
         raise ReadError(f"{path} holds no sound; record or copy it again.")
-    return Sound(np.clip(samples.mean(axis=1), -1, 1).astype(np.float32), int(rate), 0.0)
+    return Sound(np.clip(np.concatenate(blocks), -1, 1).astype(np.float32), int(rate), 0.0)
 
 
 def _read_container(path: Path) -> Sound | None:
@@ -95,8 +105,8 @@ def _read_container(path: Path) -> Sound | None:
                 raise ReadError(f"{path} changes its sampling rate on the way; convert its sound to one rate.")
             if seconds is not None:
                 ahead = round((seconds - begin) * rate) - length
-                if length + ahead > MAX_SECONDS * rate:
-                    raise ReadError(f"{path} has sound with a gap of days in its timestamps; remux it first.")
+                if length + ahead > MAX_SECONDS * rate or ahead > MAX_GAP_SECONDS * rate:
+                    raise ReadError(f"{path} has sound with a gap of hours in its timestamps; remux it first.")
                 if ahead > JITTER_SECONDS * rate:
                     pieces.append(np.zeros(ahead, dtype=np.float32))
                     length += ahead

@@ -100,6 +100,25 @@ def test_bad_sound_files(tmp_path: Path) -> None:
         read_sound(tmp_path / "text.mp4")
 
 
+def test_a_header_that_announces_more_than_memory_holds(tmp_path: Path) -> None:
+    """FLAC's STREAMINFO counts samples with 36 bits, in bytes 21 to 25 of the file."""
+    path = make_sound(tmp_path / "sound.flac", Tone(seconds=0.2, codec="flac"))
+    content = bytearray(path.read_bytes())
+    content[21], content[22:26] = content[21] | 0x0F, b"\xff" * 4
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match="it is damaged"):  # and no MemoryError
+        read_sound(path)
+
+
+def test_a_clock_that_jumps_by_hours_is_refused(tmp_path: Path) -> None:
+    """Instead of filling memory with silence."""
+    path = make_clip(tmp_path / "clip.ts", sound=Tone(seconds=0.5, codec="mp2"))
+    later = make_clip(tmp_path / "later.ts", sound=Tone(seconds=0.5, start=5000, codec="mp2"), start=5000)
+    path.write_bytes(path.read_bytes() + later.read_bytes())
+    with pytest.raises(ReadError, match="gap of hours"):
+        read_sound(path)
+
+
 def test_damaged_sound_keeps_its_time(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "clip.mkv", frames=2, sound=Tone(seconds=1.0, codec="flac"))
     size = path.stat().st_size
