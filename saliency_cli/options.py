@@ -11,7 +11,7 @@ from saliency_cli.errors import UsageError
 __all__ = ["Colormap", "Decoder", "Form", "Layout", "Model", "Normalize", "Precision", "PredictOptions", "Product"]
 
 Product = Literal["overlay", "heatmap", "side-by-side", "maps", "arrays", "stats"]
-Form = Literal["auto", "video", "png"]
+Form = Literal["auto", "video", "png", "mkv", "nut", "y4m", "gray"]
 Layout = Literal["vsal", "dhf1k"]
 Normalize = Literal["frame", "video", "none"]
 Model = Literal["tsfp", "tased"]
@@ -27,10 +27,12 @@ class PredictOptions:
     Attributes:
         write: the products wanted, in the order in which they are reported.
         output: a file for one product, a folder for several, ``-`` for stdout; None writes into the current folder.
-        form: whether pictures become a video or numbered PNG files; ``auto`` makes a video, and PNG files of maps.
+        form: what pictures become: ``video``, H.264 in mp4, or in ``mkv``; numbered ``png`` files; uncompressed video
+            for other programs, ``nut`` (with its times and its sound), ``y4m``, or of maps the bare bytes, ``gray``.
+            ``auto`` makes a video, PNG files of maps, and NUT on stdout.
         layout: how maps' PNG files are named: ``vsal``, ``clip.maps/000001.png``, or ``dhf1k``, as the DHF1K benchmark
             takes submissions, ``0701/0001.png`` in the folder ``output`` (see ``outputs.product_name``).
-        bits: of the maps' PNG files, 8 or 16.
+        bits: of maps, 8 or 16; videos have 8.
         model, weights: the architecture, and the name or path of its weights (None: the architecture's default).
         audio: use the sound, with a network that has a branch for it.
         raw: the network's own maps at its own size, without smoothing or scaling; for maps, arrays and statistics.
@@ -39,6 +41,7 @@ class PredictOptions:
         start, end: seconds from the first frame on.
         rate: frames per second of a frame folder.
         overwrite: replace earlier products; they stay until the new ones are complete.
+        resume: keep the finished parts of a long prediction beside the products, and go on from them.
         threads: of torch, None leaves the choice to it.
     """
 
@@ -63,6 +66,7 @@ class PredictOptions:
     rate: float | None = None
     crf: int = 18
     overwrite: bool = True
+    resume: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -101,6 +105,8 @@ class PredictOptions:
             )
         if self.raw and self.normalize != "frame":
             raise UsageError("--raw leaves the maps as the network gave them; leave out --normalize.")
+        if self.form == "gray" and pictures:
+            raise UsageError("--format gray holds the bytes of maps alone; use it with --write maps.")
         if self.layout == "dhf1k":
             self._check_submission()
 
@@ -108,8 +114,8 @@ class PredictOptions:
         """Refuse what the DHF1K benchmark would: it takes an 8-bit map of each frame and nothing else."""
         if self.write != ("maps",):
             raise UsageError("--layout dhf1k is a form of maps alone; use it with --write maps.")
-        if self.form == "video" or self.bits != 8:
-            flag = "--format video" if self.form == "video" else f"--bits {self.bits}"
+        if self.form not in ("auto", "png") or self.bits != 8:
+            flag = f"--bits {self.bits}" if self.form in ("auto", "png") else f"--format {self.form}"
             raise UsageError(f"--layout dhf1k is made of 8-bit PNG files; leave out {flag}.")
         if self.raw:
             raise UsageError("--layout dhf1k has maps of the video's size, and --raw the network's; leave out --raw.")

@@ -18,7 +18,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from saliency_cli import render
 from saliency_cli.errors import UsageError
 from saliency_cli.inference.predictor import Listen, SaliencyPredictor
-from saliency_cli.media import SidecarWriter, Source, open_source, read_sound, sound_window
+from saliency_cli.media import STDIN, SidecarWriter, Source, open_source, read_sound, sound_window, source_path
 from saliency_cli.models.config import SOUND_STUDY, ModelConfig
 from saliency_cli.models.registry import LoadedModel, load_model
 from saliency_cli.options import PredictOptions
@@ -40,6 +40,7 @@ from saliency_cli.outputs import Output, no_folders_left, plan_outputs
 from saliency_cli.products import Sink, open_sink
 from saliency_cli.provenance import digest_of, provenance
 from saliency_cli.queues import Ahead, Behind
+from saliency_cli.segments import Segments, open_segments, resumed_maps
 from saliency_cli.types import Frame, SaliencyFrame
 
 __all__ = ["Prediction", "load_predictor", "predict", "saliency_frames", "use_threads"]
@@ -57,7 +58,9 @@ OnProgress = Callable[[int, int | None], None]
 class Prediction:
     """What a prediction did.
 
-    ``outputs`` are the products in the order asked for. ``timings``: seconds that each stage was busy, and in all.
+    ``outputs`` are the products in the order asked for. ``resumed``: frames whose maps an earlier run had kept.
+    ``timings``: seconds that each stage was busy, and in all. ``delay``: of a stream that was read as it came, median
+    and largest seconds from a frame's arrival to its map's having gone out.
     """
 
     source: Path
@@ -69,6 +72,8 @@ class Prediction:
     weights: str
     warnings: tuple[str, ...]
     timings: dict[str, float]
+    resumed: int = 0
+    delay: dict[str, float] | None = None
 
     @property
     def frames_per_second(self) -> float:
@@ -77,7 +82,7 @@ class Prediction:
 
     def record(self) -> dict[str, Any]:
         """How the run went, for the sidecars."""
-        names = ("frames", "decoder", "device", "precision", "timings", "warnings")
+        names = ("frames", "resumed", "decoder", "device", "precision", "timings", "delay", "warnings")
         return {name: getattr(self, name) for name in names}
 
 
@@ -106,16 +111,20 @@ def predict(
     *,
     predictor: SaliencyPredictor | None = None,
     others: Collection[Path] = (),
+    folder: Path | None = None,
+    name: str | None = None,
     on_progress: OnProgress | None = None,
     **changes: Any,
 ) -> Prediction:
     """Predict one video, folder of frames or still image, and write the products.
 
     Args:
-        source: the input.
+        source: the input; ``-`` is stdin.
         options: what is wanted; ``changes`` are fields of :class:`PredictOptions` that differ from it.
         predictor: a loaded one, to be used for several inputs, instead of what the options name.
         others: inputs beside this one, which no product may replace; with several, ``options.output`` is a folder.
+        folder: where the products go, under the names that the tool gives them, instead of ``options.output``.
+        name: what the products are called after, instead of the input.
         on_progress: called after each frame's map.
 
     Raises:
@@ -123,19 +132,23 @@ def predict(
             left then, and earlier products are untouched.
     """
     options = replace(options or PredictOptions(), **changes)
-    path, clock = Path(source), _Clock()
+    path, clock = source_path(source), _Clock()
     warnings: list[str] = []
+    if path == STDIN and options.resume:
+        raise UsageError("--resume: stdin cannot be read a second time; save it to a file first.")
     with _open(path, options) as reader:
         if options.rate is not None and reader.info.kind == "video":
-            raise UsageError(f"--fps {options.rate:g}: {path} is a video and has its own times; leave it out.")
-        planned = plan_outputs(path, reader.info.kind, options, others=others)
+            raise UsageError(f"--fps {options.rate:g}: {reader.name} is a video and has its own times; leave it out.")
+        planned = plan_outputs(path, reader.info.kind, options, others=others, folder=folder, name=name)
         predictor, options = _ready(predictor, options)
-        log.info("%s: read by %s (%s)", path, reader.decoder, reader.reason)
-        log.info("%s: on %s (%s)", path, predictor.device, predictor.device_reason)
-        log.info("%s: in %s (%s)", path, predictor.precision, predictor.precision_reason)
+        log.info("%s: read by %s (%s)", reader.name, reader.decoder, reader.reason)
+        log.info("%s: on %s (%s)", reader.name, predictor.device, predictor.device_reason)
+        log.info("%s: in %s (%s)", reader.name, predictor.precision, predictor.precision_reason)
         with no_folders_left(planned), ExitStack() as stack:
-            sinks = [stack.enter_context(open_sink(output, reader.info, options)) for output in planned]
-            frames = _write_all(reader, predictor, options, sinks, clock, warnings, on_progress)
+            kept = stack.enter_context(_segments(reader, predictor, options, planned[0])) if options.resume else None
+            sinks = [stack.enter_context(open_sink(output, reader.info, options, reader.sound)) for output in planned]
+            resumed = kept.frames if kept else 0
+            frames = _write_all(reader, predictor, options, sinks, clock, warnings, on_progress, kept)
             # What can fail, fails before anything is put in its place.
             for sink in sinks:
                 sink.writer.finish()
@@ -150,8 +163,10 @@ def predict(
                 weights=predictor.model.weights.name,
                 warnings=(*warnings, *reader.warnings),
                 timings=clock.timings(),
+                resumed=resumed,
+                delay=reader.delay,
             )
-            origin = provenance(reader.info, predictor.model, options, digest_of(path))
+            origin = provenance(reader.info, predictor.model, options, reader.sha256 or digest_of(path))
             for output in planned:
                 if output.path is not None:
                     sidecar = stack.enter_context(SidecarWriter(output.path))
@@ -168,6 +183,7 @@ def _write_all(
     clock: _Clock,
     warnings: list[str],
     on_progress: OnProgress | None,
+    kept: Segments | None,
 ) -> int:
     """Send every frame through the stages; the number of frames."""
     keep_pixels = any(sink.needs_pixels for sink in sinks)
@@ -176,11 +192,18 @@ def _write_all(
         with clock("write"):
             for sink in sinks:
                 sink.write(*pair)
+        reader.delivered(pair[0])
+
+    def interrupt() -> None:
+        for sink in sinks:
+            sink.writer.interrupt()
 
     frames = 0
     with (
-        closing(_pairs(reader, predictor, options, clock, warnings, on_progress, keep_pixels=keep_pixels)) as pairs,
-        Behind(write, depth=DEPTH) as writer,
+        closing(
+            _pairs(reader, predictor, options, clock, warnings, on_progress, keep_pixels=keep_pixels, kept=kept)
+        ) as pairs,
+        Behind(write, depth=DEPTH, stop=interrupt) as writer,
     ):
         for pair in pairs:
             writer.put(pair)
@@ -197,7 +220,7 @@ def saliency_frames(
 ) -> Iterator[SaliencyFrame]:
     """The maps of a video one after the other, post-processed as for the products but at the network's size."""
     options = replace(options or PredictOptions(), **changes)
-    with _open(Path(source), options) as reader:
+    with _open(source_path(source), options) as reader:
         predictor, options = _ready(predictor, options)
         warnings: list[str] = []
         with closing(_pairs(reader, predictor, options, _Clock(), warnings, None, keep_pixels=False)) as pairs:
@@ -217,8 +240,16 @@ def _ready(predictor: SaliencyPredictor | None, options: PredictOptions) -> tupl
 
 def _open(path: Path, options: PredictOptions) -> Source:
     rate = None if options.rate is None else Fraction(options.rate).limit_denominator(100_000)
+    # What is needed a second time, or before the pictures, cannot be had from a pipe as it comes
+    twice = options.normalize == "video" and any(product in ("overlay", "side-by-side") for product in options.write)
     return open_source(
-        path, decoder=options.decoder, fps=rate, threads=options.threads, start=options.start, end=options.end
+        path,
+        decoder=options.decoder,
+        fps=rate,
+        threads=options.threads,
+        start=options.start,
+        end=options.end,
+        spool=twice or options.audio,
     )
 
 
@@ -231,17 +262,18 @@ def _pairs(
     on_progress: OnProgress | None,
     *,
     keep_pixels: bool,
+    kept: Segments | None = None,
 ) -> Generator[Pair, None, None]:
     """Every frame with its post-processed map, in order. Frames come without pixels where nobody wants them."""
     listen = _listener(reader, predictor.model, warnings) if options.audio else None
     if options.normalize != "video" or options.raw:
-        for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=keep_pixels):
+        for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=keep_pixels, kept=kept):
             yield frame, _finished(raw, predictor.model.config, options)
         return
     # The scale is known when the last map is: maps wait on disk, and pictures are decoded a second time.
     with render.VideoScale() as scale:
         bare: list[Frame] = []
-        for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=False):
+        for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=False, kept=kept):
             scale.add(_finished(raw, predictor.model.config, options))
             bare.append(frame)
         with Ahead(clock.around("decode", reader if keep_pixels else bare), depth=DEPTH) as frames:
@@ -256,6 +288,7 @@ def _predicted(
     on_progress: OnProgress | None,
     *,
     keep_pixels: bool,
+    kept: Segments | None,
 ) -> Iterator[Pair]:
     """Every frame with its raw map."""
     waiting: deque[Frame] = deque()
@@ -265,13 +298,29 @@ def _predicted(
             waiting.append(frame if keep_pixels else replace(frame, pixels=NO_PIXELS))
             yield frame
 
-    with Ahead(clock.around("decode", reader), depth=DEPTH) as frames:
-        still = reader.info.kind == "image"
-        maps = predictor.predict(passing(clock.around("wait", frames)), still=still, listen=listen)
+    with Ahead(clock.around("decode", reader), depth=DEPTH, stop=reader.interrupt) as frames:
+        shown = passing(clock.around("wait", frames))
+        if kept is not None:
+            maps = resumed_maps(shown, predictor, kept, listen)
+        else:
+            maps = predictor.predict(shown, still=reader.info.kind == "image", listen=listen)
         for done, saliency in enumerate(clock.around("predict", maps), 1):
             yield waiting.popleft(), saliency
             if on_progress:
                 on_progress(done, reader.expected)
+
+
+def _segments(
+    reader: Source, predictor: SaliencyPredictor, options: PredictOptions, product: Output
+) -> AbstractContextManager[Segments | None]:
+    """The finished parts of a prediction; None for a picture, which is soon done."""
+    if product.path is None:
+        raise UsageError("--resume: what went to stdout is gone, and cannot be gone on from; give a file with -o.")
+    if reader.info.kind == "image":
+        return nullcontext()
+    origin = provenance(reader.info, predictor.model, options, digest_of(Path(reader.info.path)))
+    run = {"device": str(predictor.device), "precision": predictor.precision, "decoder": reader.decoder}
+    return open_segments(product.path, {**origin, **run})
 
 
 NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
@@ -312,9 +361,9 @@ def _listener(reader: Source, model: LoadedModel, warnings: list[str]) -> Listen
 
     What is known of the sound's use, from the weights' header, is noted with the warnings.
     """
-    sound = read_sound(reader.info.path) if reader.info.kind == "video" and reader.info.audio else None
+    sound = read_sound(reader.sound) if isinstance(reader.sound, Path) and reader.info.audio else None
     if sound is None:
-        warnings.append(f"{reader.info.path} has no sound: its maps are the visual network's.")
+        warnings.append(f"{reader.name} has no sound: its maps are the visual network's.")
         return None
     if study := model.metadata.get(SOUND_STUDY):
         warnings.append(f"--audio: {study}")

@@ -6,10 +6,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from saliency_cli import render
-from saliency_cli.media import ArrayWriter, ImageWriter, PngWriter, ProductWriter, StatsStream, StatsWriter, VideoWriter
+from saliency_cli.media import (
+    ArrayWriter,
+    ImageWriter,
+    PngWriter,
+    ProductWriter,
+    SoundFeed,
+    StatsStream,
+    StatsWriter,
+    StreamWriter,
+    VideoWriter,
+)
 from saliency_cli.options import PredictOptions
 from saliency_cli.outputs import Output
 from saliency_cli.types import Frame, SaliencyFrame, VideoInfo
@@ -33,8 +44,12 @@ class Sink:
 
 
 @contextmanager
-def open_sink(output: Output, info: VideoInfo, options: PredictOptions) -> Iterator[Sink]:
+def open_sink(
+    output: Output, info: VideoInfo, options: PredictOptions, sound: Path | SoundFeed | None = None
+) -> Iterator[Sink]:
     """The sink of a product. The product is complete when the block ends, and absent if the block fails.
+
+    ``sound`` is what goes along into videos, if the source has any.
 
     Raises:
         WriteError: the product cannot be written.
@@ -43,13 +58,14 @@ def open_sink(output: Output, info: VideoInfo, options: PredictOptions) -> Itera
         with StatsStream(sys.stdout) if output.path is None else StatsWriter(output.path) as stats:
             yield Sink(_measure(stats), stats, False)
         return
-    assert output.path is not None  # only statistics go to stdout
     if output.storage == "arrays":
+        assert output.path is not None  # not to stdout
         with ArrayWriter(output.path) as arrays:
             yield Sink(_keep(arrays, info, options), arrays, False)
         return
     picture, needs_pixels = _renderer(output, info, options)
     if output.storage == "png":
+        assert output.path is not None
         digits = {"vsal": 6, "dhf1k": 4}[options.layout]
         with PngWriter(output.path, digits=digits) as pngs:
             yield Sink(lambda frame, saliency: pngs.write(picture(frame, saliency), frame.index), pngs, needs_pixels)
@@ -57,19 +73,38 @@ def open_sink(output: Output, info: VideoInfo, options: PredictOptions) -> Itera
         with ImageWriter(output.path) as image:
             yield Sink(lambda frame, saliency: image.write(picture(frame, saliency)), image, needs_pixels)
     else:
-        width = 2 * info.width if output.product == "side-by-side" else info.width
-        video = VideoWriter(
+        video = _video(output, info, options, sound)
+        with video:
+            yield Sink(lambda frame, saliency: video.write(picture(frame, saliency), frame.pts), video, needs_pixels)
+
+
+def _video(
+    output: Output, info: VideoInfo, options: PredictOptions, sound: Path | SoundFeed | None
+) -> VideoWriter | StreamWriter:
+    """The writer of moving pictures, compressed or not."""
+    width = 2 * info.width if output.product == "side-by-side" else info.width
+    gray = output.product == "maps"
+    if output.storage == "nut" or output.storage == "y4m" or output.storage == "gray":
+        return StreamWriter(
             output.path,
+            form=output.storage,
             info=info,
             width=width,
             height=info.height,
-            source=info.path if info.kind == "video" else None,
-            crf=options.crf,
-            gray=output.product == "maps",
-            threads=options.threads,
+            gray=gray,
+            bits=options.bits,
+            source=sound,
         )
-        with video:
-            yield Sink(lambda frame, saliency: video.write(picture(frame, saliency), frame.pts), video, needs_pixels)
+    return VideoWriter(
+        output.path,
+        info=info,
+        width=width,
+        height=info.height,
+        source=sound,
+        crf=options.crf,
+        gray=gray,
+        threads=options.threads,
+    )
 
 
 def _measure(stats: StatsStream | StatsWriter) -> Store:

@@ -36,6 +36,7 @@ def provenance(info: VideoInfo, model: LoadedModel, options: PredictOptions, dig
             "height": info.height,
             "rate": str(info.rate),
             "start": float(info.start),
+            "hdr": info.hdr,
         },
         "options": asdict(options),
         "model": {"weights": model.weights.name, "sha256": model.sha256, **model.config.to_metadata()},

@@ -63,10 +63,12 @@ class Ahead(Generic[T]):
 
         with Ahead(frames, depth=4) as stream:
             for frame in stream: ...
+
+    ``stop`` is called when nothing more is taken: it lets an item's making end that waits for something.
     """
 
-    def __init__(self, items: Iterable[T], *, depth: int) -> None:
-        self._items = items
+    def __init__(self, items: Iterable[T], *, depth: int, stop: Callable[[], None] = lambda: None) -> None:
+        self._items, self._interrupt = items, stop
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
         self._stop = threading.Event()
         self._worker = _Worker(self._run, "vsal-ahead")
@@ -79,6 +81,7 @@ class Ahead(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._interrupt()
         self._worker.wait(hurry=self._stop.set)
 
     def _run(self) -> None:
@@ -124,11 +127,12 @@ class Behind(Generic[T]):
                 writer.put(item)
 
     The block's end waits until everything was consumed. The first error of the function is raised by the next ``put``
-    or at the block's end; if the block itself fails, what waits is dropped.
+    or at the block's end; if the block itself fails, what waits is dropped, and ``stop`` is called: it lets a call of
+    the function end that waits for something.
     """
 
-    def __init__(self, consume: Callable[[T], None], *, depth: int) -> None:
-        self._consume = consume
+    def __init__(self, consume: Callable[[T], None], *, depth: int, stop: Callable[[], None] = lambda: None) -> None:
+        self._consume, self._interrupt = consume, stop
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
         self._error: BaseException | None = None
         self._drop = threading.Event()
@@ -149,6 +153,7 @@ class Behind(Generic[T]):
     ) -> None:
         if error is not None:
             self._drop.set()
+            self._interrupt()
         try:
             self._queue.put(_End())
         except BaseException:
@@ -162,6 +167,7 @@ class Behind(Generic[T]):
     def _hurry(self) -> None:
         """Drop what waits. A second end does no harm: the first one empties the queue for it."""
         self._drop.set()
+        self._interrupt()
         self._queue.put(_End())
 
     def _run(self) -> None:

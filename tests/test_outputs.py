@@ -43,6 +43,10 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("maps", "image", "png", "image", "walk.01.maps.png"),
         ("arrays", "video", "auto", "arrays", "walk.01.arrays.npz"),
         ("stats", "image", "auto", "stats", "walk.01.stats.jsonl"),
+        ("overlay", "video", "mkv", "video", "walk.01.saliency.mkv"),
+        ("overlay", "image", "nut", "nut", "walk.01.saliency.nut"),
+        ("heatmap", "video", "y4m", "y4m", "walk.01.heatmap.y4m"),
+        ("maps", "video", "gray", "gray", "walk.01.maps.gray"),
     ],
 )
 def test_without_o_products_are_called_after_the_input(
@@ -69,6 +73,15 @@ def test_without_o_products_are_called_after_the_input(
         ("maps", "video", "auto", "..", "png", "../walk.01.maps"),
         ("arrays", "video", "auto", "b", "arrays", "b/walk.01.arrays.npz"),
         ("stats", "video", "auto", "b.json", "stats", "b.json"),
+        ("maps", "video", "auto", "b.nut", "nut", "b.nut"),
+        ("overlay", "video", "y4m", "b.y4m", "y4m", "b.y4m"),
+        ("maps", "video", "gray", "b", "gray", "b/walk.01.maps.gray"),
+        ("maps", "video", "auto", "-", "nut", "-"),
+        ("overlay", "image", "auto", "-", "image", "-"),
+        ("overlay", "image", "y4m", "-", "y4m", "-"),
+        ("overlay", "video", "video", "-", "video", "-"),
+        ("maps", "frames", "gray", "-", "gray", "-"),
+        ("stats", "video", "auto", "-", "stats", "-"),
     ],
 )
 def test_o_is_a_file_of_one_product_or_a_folder(
@@ -120,9 +133,15 @@ def test_the_statistics_can_go_to_stdout() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"output": "-"}, "only the statistics of one input"),
-        ({"output": "-", "write": ("stats", "arrays")}, "only the statistics of one input"),
-        ({"output": "o.gif"}, r"overlay can be written as \.mp4, \.m4v, \.mov, \.mkv, not as \.gif"),
+        ({"output": "-", "write": ("stats", "arrays")}, "only one product of one input"),
+        ({"output": "-", "write": ("arrays",)}, "arrays are completed at their beginning"),
+        ({"output": "-", "form": "png"}, "numbered PNG files need a folder"),
+        ({"output": "-", "write": ("maps",), "layout": "dhf1k"}, "--layout dhf1k makes a folder"),
+        ({"output": "-", "write": ("maps",), "raw": True}, "a video does not"),
+        ({"output": "-", "write": ("maps",), "form": "mkv", "bits": 16}, "use --format png, nut, y4m or gray"),
+        ({"output": "o.gif"}, r"overlay can be written as \.mp4, \.m4v, \.mov, \.mkv, \.nut, \.y4m, not as \.gif"),
+        ({"output": "o.gray"}, r"not as \.gray"),
+        ({"output": "o.mp4", "form": "nut"}, "ask for two formats"),
         ({"output": "o.mp4", "write": ("arrays",)}, r"arrays can be written as \.npz, \.npy, not as \.mp4"),
         ({"output": "o.mp4", "write": ("stats",)}, r"stats can be written as"),
         ({"output": "o.npz"}, "overlay can be written as"),
@@ -264,3 +283,32 @@ def test_a_folder_of_frames_is_called_by_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "shot").mkdir()
     os.chdir(tmp_path / "shot")
     assert plan("frames", source=Path(), write=("stats",), output="../o") == [("stats", "../o/shot.stats.jsonl")]
+
+
+def test_products_of_stdin_are_called_stdin() -> None:
+    assert plan(source=Path("-")) == [("video", "stdin.saliency.mp4")]
+    assert plan("image", source=Path("-"), write=("maps", "stats")) == [
+        ("image", "stdin.maps.png"), ("stats", "stdin.stats.jsonl"),
+    ]  # fmt: skip
+
+
+def test_pictures_do_not_go_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    with pytest.raises(UsageError, match="that is a terminal"):
+        plan(write=("maps",), output="-")
+    assert plan(write=("stats",), output="-") == [("stats", "-")]
+
+
+@pytest.mark.parametrize("folder", ["out", "out.mp4", "deep/er"])
+def test_a_folder_is_one_whatever_its_name_and_whatever_the_product(tmp_path: Path, folder: str) -> None:
+    goal = Path(folder)
+    maps = plan_outputs(SOURCE, "video", PredictOptions(write=("maps",)), folder=goal, name="walk.01.mp4")
+    assert maps == (Output("maps", "png", goal / "walk.01.mp4.maps"),)
+    both = plan_outputs(SOURCE, "video", PredictOptions(write=("overlay", "stats")), folder=goal)
+    assert [output.path for output in both] == [goal / "walk.01.saliency.mp4", goal / "walk.01.stats.jsonl"]
+    submission = PredictOptions(write=("maps",), layout="dhf1k")
+    assert plan_outputs(Path("701.AVI"), "video", submission, folder=goal) == (Output("maps", "png", goal / "0701"),)
+    goal.parent.mkdir(exist_ok=True)
+    goal.touch()
+    with pytest.raises(WriteError, match="is a file, and a folder is needed"):
+        plan_outputs(SOURCE, "video", PredictOptions(), folder=goal)

@@ -520,6 +520,13 @@ def _most_alive(
 
     class Synthetic(SimpleNamespace):
         decoder, reason, warnings, expected = "none", "a test", (), count
+        name, sound, sha256, delay = "source", None, None, None
+
+        def delivered(self, frame: Frame) -> None:
+            pass
+
+        def interrupt(self) -> None:
+            pass
 
         def __iter__(self) -> Iterator[Frame]:
             nonlocal most

@@ -227,3 +227,20 @@ def test_ctrl_c_while_the_source_is_waited_for(ctrl_c: Any) -> None:
         assert reading.wait(1)
         ctrl_c(0.1)
     assert not reading.is_set()
+
+
+def test_what_waits_for_something_else_is_told_to_stop() -> None:
+    """An item that never comes, and a call that never ends, unless somebody says so."""
+    come, go = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        come.wait()
+
+    with Ahead(items(), depth=1, stop=come.set) as stream:
+        assert next(stream) == 1
+    with pytest.raises(BrokenError), Behind(lambda _: go.wait(), depth=1, stop=go.set) as writer:  # noqa: PT012
+        writer.put(1)
+        raise BrokenError
+    assert come.is_set()
+    assert go.is_set()

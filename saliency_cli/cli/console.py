@@ -18,9 +18,9 @@ from typing import Annotated, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from saliency_cli.errors import DeviceError, VsalError, WriteError
+from saliency_cli.errors import describe
 
-__all__ = ["Quiet", "Verbose", "describe", "guarded", "progress_bar", "say", "setup", "warn"]
+__all__ = ["Quiet", "Verbose", "fail", "guarded", "progress_bar", "say", "setup", "warn"]
 
 Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; twice: with tracebacks.")
@@ -55,18 +55,6 @@ def warn(message: str) -> None:
     say(f"vsal: warning: {message}")
 
 
-def describe(error: BaseException) -> tuple[str, int]:
-    """What an error says and its exit code."""
-    if isinstance(error, VsalError):
-        return str(error), error.exit_code
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}.", WriteError.exit_code
-    if isinstance(error, MemoryError):
-        return "there is not enough memory; end other programs, or use smaller pictures.", DeviceError.exit_code
-    return f"this is our fault, please report it ({type(error).__name__}: {error}).", VsalError.exit_code
-
-
 def fail(error: BaseException) -> int:
     """Report an error; its exit code."""
     message, code = describe(error)
@@ -86,7 +74,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         with _terminable():
             try:
                 result = command(*args, **kwargs)
-                sys.stdout.flush()  # here, where an error can still be told
+                if sys.stdout is not None:  # as it is where a shell closed it
+                    sys.stdout.flush()  # here, where an error can still be told
                 return result
             except (typer.Exit, typer.Abort, SystemExit):
                 raise
@@ -104,7 +93,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 def _drop_unwritable() -> None:
     """What stdout did not take goes nowhere: Python would try again at its end, and complain in its own words."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -137,7 +127,7 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(description: str, *, unit: str = "frames/s") -> Iterator[Callable[[int, int | None], None]]:
+def progress_bar(description: str, *, unit: str = "frames/s") -> Iterator[Callable[[float, int | None], None]]:
     """A bar with speed and time left, on stderr, if a person is watching; gives the function to call."""
     if _level["quiet"] or not sys.stderr.isatty():
         yield lambda done, total: None
@@ -164,7 +154,7 @@ def progress_bar(description: str, *, unit: str = "frames/s") -> Iterator[Callab
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=None)
 
-        def update(done: int, total: int | None) -> None:
+        def update(done: float, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
 
         yield update

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 # Writing
 from saliency_cli.media.array_writer import ARRAY_FORMATS, ArrayWriter
-from saliency_cli.media.atomic import FRAME_FILES, atomic_file, atomic_folder
+from saliency_cli.media.atomic import FRAME_FILES, atomic_file, atomic_folder, mark_temporary_files, remove_marked
 
 # Reading
+from saliency_cli.media.choice import choose_decoder
 from saliency_cli.media.folder import PICTURE_SUFFIXES, list_frames, read_picture
-from saliency_cli.media.probe import Probe, choose_decoder, probe
+from saliency_cli.media.probe import Probe, probe
 from saliency_cli.media.product import ProductWriter
 from saliency_cli.media.product_writers import (
     IMAGE_FORMATS,
@@ -21,6 +22,10 @@ from saliency_cli.media.product_writers import (
 )
 from saliency_cli.media.reader import DecoderChoice, Source, open_source
 from saliency_cli.media.sound import Sound, read_sound, sound_window
+from saliency_cli.media.sound_feed import SoundFeed
+from saliency_cli.media.stdin import STDIN, STDIN_NAME, source_path
+from saliency_cli.media.stdout import require_pipe
+from saliency_cli.media.stream_writer import STREAM_FORMATS, StreamWriter
 from saliency_cli.media.video_writer import VIDEO_FORMATS, VideoWriter
 
 __all__ = [
@@ -28,6 +33,9 @@ __all__ = [
     "FRAME_FILES",
     "IMAGE_FORMATS",
     "PICTURE_SUFFIXES",
+    "STDIN",
+    "STDIN_NAME",
+    "STREAM_FORMATS",
     "VIDEO_FORMATS",
     "ArrayWriter",
     "DecoderChoice",
@@ -37,18 +45,24 @@ __all__ = [
     "ProductWriter",
     "SidecarWriter",
     "Sound",
+    "SoundFeed",
     "Source",
     "StatsStream",
     "StatsWriter",
+    "StreamWriter",
     "VideoWriter",
     "atomic_file",
     "atomic_folder",
     "choose_decoder",
     "list_frames",
+    "mark_temporary_files",
     "open_source",
     "probe",
     "read_picture",
     "read_sound",
+    "remove_marked",
+    "require_pipe",
     "sidecar_path",
     "sound_window",
+    "source_path",
 ]

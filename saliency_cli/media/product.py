@@ -10,6 +10,8 @@ from saliency_cli.media.atomic import Replacement, ReplacementFile, ReplacementF
 
 __all__ = ["Product", "ProductWriter"]
 
+STDOUT = "-"
+
 
 class ProductWriter(Protocol):
     """A product being written, opened by its constructor.
@@ -33,6 +35,9 @@ class ProductWriter(Protocol):
     def discard(self) -> None:
         """Leave nothing behind; an earlier product stays. Without effect after either end."""
 
+    def interrupt(self) -> None:
+        """Let a ``write`` end that waits, from another thread; the product is about to be discarded."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -40,13 +45,38 @@ class ProductWriter(Protocol):
     ) -> None: ...
 
 
-class Product:
-    """A writer whose product is put in its place by a Replacement."""
+class _InPlace(Replacement):
+    """Stdout: what goes there is in its place at once, and stays."""
 
-    def __init__(self, path: Path | str, *, folder: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(self) -> None:
+        self.path = self.goal = self.temporary = Path(STDOUT)
+
+    def commit(self) -> None:
+        """Nothing."""
+
+    def discard(self) -> None:
+        """Nothing."""
+
+    def _check_goal(self) -> None:
+        """Nothing."""
+
+    _create = _replace = _remove = _check_goal
+
+
+class Product:
+    """A writer whose product is put in its place by a Replacement; ``path`` is None for stdout, which is in its place.
+
+    ``interrupt`` is for another thread than the one that writes.
+    """
+
+    def __init__(self, path: Path | str | None, *, folder: bool = False) -> None:
+        self.path = Path(STDOUT if path is None else path)
         self.notes: list[str] = []
-        self._replacement: Replacement = ReplacementFolder(path) if folder else ReplacementFile(path)
+        self._replacement: Replacement
+        if path is None:
+            self._replacement = _InPlace()
+        else:
+            self._replacement = ReplacementFolder(path) if folder else ReplacementFile(path)
         self._finished = self._ended = False
 
     def finish(self) -> None:
@@ -82,6 +112,9 @@ class Product:
                     self._abandon()
             finally:
                 self._replacement.discard()
+
+    def interrupt(self) -> None:
+        """Let a ``write`` end that waits for whoever reads the product, which is about to be discarded."""
 
     def _finish(self) -> None:
         """Write what is still missing, and close what is open."""

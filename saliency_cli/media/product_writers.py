@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from saliency_cli.errors import UsageError, WriteError
 from saliency_cli.media.atomic import write_errors
 from saliency_cli.media.product import Product
+from saliency_cli.media.stdout import Outlet
 
 __all__ = ["IMAGE_FORMATS", "ImageWriter", "PngWriter", "SidecarWriter", "StatsStream", "StatsWriter", "sidecar_path"]
 
@@ -46,14 +47,18 @@ class PngWriter(Product):
 
 
 class ImageWriter(Product):
-    """A single picture, ``.png`` or ``.jpg``; a JPEG has 8 bits. Raises UsageError for another suffix."""
+    """A single picture, ``.png`` or ``.jpg``; a JPEG has 8 bits. None is stdout, which gets a PNG.
 
-    def __init__(self, path: Path | str) -> None:
-        self._suffix = Path(path).suffix.lower()
+    Raises UsageError for another suffix, or if stdout is a terminal.
+    """
+
+    def __init__(self, path: Path | str | None) -> None:
+        self._suffix = ".png" if path is None else Path(path).suffix.lower()
         if self._suffix not in IMAGE_FORMATS:
             raise UsageError(f"{path}: a picture is written as {', '.join(IMAGE_FORMATS)}; choose one of these.")
         self._written = False
         super().__init__(path)
+        self._out = Outlet() if path is None else None
 
     def write(self, pixels: Picture) -> None:
         """The picture: uint8 or uint16, (H, W) gray or (H, W, 3) RGB. Raises UsageError for 16 bits in a JPEG."""
@@ -61,13 +66,27 @@ class ImageWriter(Product):
             raise ValueError("a picture is written once")
         if pixels.dtype != np.uint8 and self._suffix != ".png":
             raise UsageError(f"{self.path}: a JPEG holds 8 bits, not 16; write a PNG, or 8 bits.")
+        content = _encoded(pixels, self._suffix)
         with write_errors(self.path):
-            self._replacement.temporary.write_bytes(_encoded(pixels, self._suffix))
+            if self._out is not None:
+                self._out.write(content)
+                self._out.check()
+            else:
+                self._replacement.temporary.write_bytes(content)
         self._written = True
 
     def _finish(self) -> None:
         if not self._written:
             raise WriteError(f"{self.path} cannot be written: there is no picture; check the input.")
+        self._abandon()
+
+    def _abandon(self) -> None:
+        if self._out is not None:
+            self._out.finish()
+
+    def interrupt(self) -> None:
+        if self._out is not None:
+            self._out.stop()
 
 
 class StatsWriter(Product):
@@ -111,6 +130,9 @@ class StatsStream:
 
     def discard(self) -> None:
         """Nothing: a stream keeps what it got."""
+
+    def interrupt(self) -> None:
+        """Nothing: the stream is its owner's."""
 
     def __enter__(self) -> Self:
         return self

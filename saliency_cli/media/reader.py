@@ -1,4 +1,4 @@
-"""One way to read anything: a video, a folder of frames, or a still image.
+"""One way to read anything: a video, a folder of frames, a still image, or what comes through stdin.
 
 ::
 
@@ -14,16 +14,21 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from saliency_cli.errors import ReadError, UsageError
+from saliency_cli.media.choice import choose_decoder
+from saliency_cli.media.contents import recognise
 from saliency_cli.media.decode_decord import DecordStopError, decode_decord, has_decord
 from saliency_cli.media.decode_pyav import decode_pyav
 from saliency_cli.media.folder import PICTURE_SUFFIXES, describe_pictures, list_frames, read_pictures
-from saliency_cli.media.probe import Probe, choose_decoder, probe
+from saliency_cli.media.probe import Probe, probe
+from saliency_cli.media.sound_feed import SoundFeed
+from saliency_cli.media.stdin import STDIN, STDIN_NAME, Spool, open_intake, source_path, told_apart
 from saliency_cli.types import Frame, VideoInfo
 
 __all__ = ["DecoderChoice", "Source", "open_source"]
@@ -36,7 +41,7 @@ class Source:
 
     ``decoder`` and ``reason`` say what reads it and why; they change if the decoder has to be changed on the way.
     ``expected`` is how many frames will come, None where only reading tells. ``warnings`` fills while reading. A new
-    iteration begins from the start and ends the one before.
+    iteration begins from the start and ends the one before; a stream from stdin has only one.
     """
 
     def __init__(
@@ -51,11 +56,12 @@ class Source:
         threads: int | None = None,
         start: float | None = None,
         end: float | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self.info = info
         self.decoder = decoder
         self.reason = reason
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(found.notes) if found is not None else []
         self._found = found
         self._pictures = pictures
         self._strict = strict  # a decoder asked for by name that fails at its first frame is an error
@@ -63,6 +69,33 @@ class Source:
         self._begin = _first_at(info, start)
         self._end = _first_at(info, end)
         self._reading: Generator[Frame, None, None] | None = None
+        self._spool = spool  # the temporary file, if the input is stdin
+
+    @property
+    def name(self) -> str:
+        """What messages call the input."""
+        return STDIN_NAME if self.info.path == str(STDIN) else self.info.path
+
+    @property
+    def sound(self) -> Path | SoundFeed | None:
+        """Where the sound is: in a file that can be opened, or in a stream whose packets come while it is read."""
+        return Path(self._found.info.path) if self._found is not None else None
+
+    @property
+    def sha256(self) -> str | None:
+        """Of stdin, as far as it was read; None for a file, which can be read again."""
+        return None if self._spool is None else self._spool.sha256
+
+    @property
+    def delay(self) -> dict[str, float] | None:
+        """Median and largest seconds from the arrival of a frame to ``delivered``; None for what does not arrive."""
+        return None
+
+    def delivered(self, frame: Frame) -> None:
+        """Note that everything about a frame has gone out."""
+
+    def interrupt(self) -> None:
+        """Let an iteration end that waits for a pipe; from another thread than the one that iterates."""
 
     @property
     def expected(self) -> int | None:
@@ -85,6 +118,8 @@ class Source:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+        if self._spool is not None:
+            self._spool.remove()
 
     def close(self) -> None:
         """Stop decoding and free the file; harmless when repeated."""
@@ -98,6 +133,10 @@ class Source:
 
     def _read(self) -> Generator[Frame, None, None]:
         """Frames from ``start`` to before ``end``; those in front are decoded and dropped, which keeps cuts exact."""
+        with told_apart(self._spool):
+            yield from self._chosen()
+
+    def _chosen(self) -> Generator[Frame, None, None]:
         decoded = given = 0
         stopped = False
         for frame in self._decode():
@@ -115,7 +154,7 @@ class Source:
                 what, remedy = "no frame could be decoded", "copy or record it again, or try the other --decoder"
             else:
                 what, remedy = "no frame lies between the start and end asked for", "choose others"
-            raise ReadError(f"{self.info.path} gave no pictures: {what}; {remedy}.")
+            raise ReadError(f"{self.name} gave no pictures: {what}; {remedy}.")
 
     def _decode(self) -> Iterator[Frame]:
         if self._found is None:
@@ -139,6 +178,7 @@ class Source:
             threads=self._threads,
             first=0 if last is None else last.index + 1,
             after=None if last is None else last.pts,
+            warn=self._warn,
         )
 
     def _count_losses(self, found: Probe, decoded: int, *, stopped: bool) -> None:
@@ -148,7 +188,7 @@ class Source:
                 return  # nobody knows how many frames lie before a time
             expected = bisect_left(found.pts, self._end)
         if decoded < expected:
-            self._warn(f"{expected - decoded} of {expected} frames of {self.info.path} could not be decoded.")
+            self._warn(f"{expected - decoded} of {expected} frames of {self.name} could not be decoded.")
 
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
@@ -174,8 +214,13 @@ def open_source(
     threads: int | None = None,
     start: float | None = None,
     end: float | None = None,
+    spool: bool = False,
 ) -> Source:
-    """Open a video, a folder of frames or a still image for reading.
+    """Open a video, a folder of frames, a still image, or stdin (``-``) for reading.
+
+    Stdin is decoded as it comes where its format allows that, and can then be iterated once; anything else that comes
+    is kept in a temporary file, until the source is left as a context manager, or is gone. ``spool`` asks for the
+    latter: for whoever needs the frames twice, or the sound before them.
 
     ``fps`` is the rate of a folder of frames (30 if not given); a video keeps its own times. ``threads`` are the
     decoder's. ``start`` and ``end``, in seconds from the first frame's appearance, choose the frames shown at or after
@@ -184,17 +229,66 @@ def open_source(
     Raises ReadError for what cannot be read, UsageError for times that make no sense or a decoder that is not
     installed.
     """
-    path = Path(path)
+    path = source_path(path)
+    name = STDIN_NAME if path == STDIN else path
     begin = 0.0 if start is None else start
     if begin < 0 or not math.isfinite(begin) or (end is not None and not end > begin):
         raise UsageError(
-            f"{path} cannot be read from {_stretch(begin, end)}; the start is at least 0 and the end comes after it."
+            f"{name} cannot be read from {_stretch(begin, end)}; the start is at least 0 and the end comes after it."
         )
+    if path == STDIN:
+        return _open_stdin(decoder, fps, threads, start, end, spool=spool)
+    return _open_file(path, decoder, fps, threads, start, end)
+
+
+def _open_stdin(
+    decoder: DecoderChoice,
+    fps: Fraction | float | None,
+    threads: int | None,
+    start: float | None,
+    end: float | None,
+    *,
+    spool: bool,
+) -> Source:
+    from saliency_cli.media.streamed import open_stream  # it knows Source
+
+    intake = open_intake()
+    try:
+        contents = recognise(intake)
+        if contents.format is not None and not spool and decoder != "decord":
+            return open_stream(intake, contents, threads=threads, start=start, end=end)
+        kept = Spool(intake, contents.suffix or ".video")
+    except BaseException:
+        intake.close()
+        raise
+    intake.close()
+    try:
+        with told_apart(kept):
+            source = _open_file(kept.path, decoder, fps, threads, start, end, spool=kept)
+    except BaseException:
+        kept.remove()
+        raise
+    what = contents.reason if contents.format is None else f"{contents.reason.split(',')[0]}, needed as a whole"
+    source.info = replace(source.info, path=str(STDIN))
+    source.reason = f"{STDIN_NAME} is {what}; {source.reason}"
+    return source
+
+
+def _open_file(
+    path: Path,
+    decoder: DecoderChoice,
+    fps: Fraction | float | None,
+    threads: int | None,
+    start: float | None,
+    end: float | None,
+    *,
+    spool: Spool | None = None,
+) -> Source:
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
         folder = path.is_dir()
         pictures = tuple(list_frames(path)) if folder else (path,)
         info = describe_pictures(path, pictures, kind="frames" if folder else "image", fps=fps)
-        source = Source(info, pictures=pictures, decoder="opencv", reason="pictures", start=start, end=end)
+        source = Source(info, pictures=pictures, decoder="opencv", reason="pictures", start=start, end=end, spool=spool)
     else:
         found = probe(path)
         name, reason = choose_decoder(found, decoder)
@@ -211,8 +305,11 @@ def open_source(
             threads=threads,
             start=start,
             end=end,
+            spool=spool,
         )
     if source.expected == 0:
         duration = float(source.info.duration or 0)
-        raise UsageError(f"{path} lasts {duration:.3f} s and has no frame from {_stretch(begin, end)}; choose others.")
+        raise UsageError(
+            f"{path} lasts {duration:.3f} s and has no frame from {_stretch(start or 0, end)}; choose others."
+        )
     return source

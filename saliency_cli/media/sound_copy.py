@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, Self
@@ -12,90 +12,101 @@ import av.audio.resampler
 import av.audio.stream
 import av.container
 
+from saliency_cli.media.sound_feed import AudioPacket, SoundFeed
+from saliency_cli.media.sound_tracks import SoundTrack, open_track
+from saliency_cli.types import VideoInfo
+
 __all__ = ["SoundCopy"]
 
-# What a container takes as it is, and players of such files can play; Matroska takes what FFmpeg
-# has a name for in it.
+# What a container takes as it is, and players of such files can play; Matroska and NUT take what FFmpeg
+# has a name for in them.
 COPIED: Final = {
     "mp4": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_s24be"},
 }
 AAC_RATES: Final = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
-AAC_FRAME = 1024  # samples
+FRAME = 1024  # samples: what AAC takes at a time
+# The encoder and its samples, where copying is not possible: in NUT, which is made to be read on, nothing is lost
+ENCODED: Final = {"nut": ("pcm_s16le", "s16")}
+AAC: Final = ("aac", "fltp")
 
 
 class SoundCopy:
-    """Copies one sound stream, or encodes it as AAC where the container does not take its codec.
+    """Copies one sound stream, or encodes it where the container does not take its codec.
 
     Times are counted in samples: a coarse clock of the source's (AVI counts packets) is made fine.
     """
 
     def __init__(
-        self,
-        source: av.container.InputContainer,
-        stream: av.audio.stream.AudioStream,
-        container: av.container.OutputContainer,
-        *,
-        copy: bool,
-        notes: list[str],
+        self, track: SoundTrack, container: av.container.OutputContainer, *, encoder: tuple[str, str] | None
     ) -> None:
-        self._source, self._container, self._notes = source, container, notes
-        self._packets = self._demux(stream)
-        self._waiting: av.Packet[av.audio.stream.AudioStream] | None = None
+        """``encoder``: its name, and the samples that it takes; None to copy."""
+        self._track, self._container = track, container
+        self._waiting: AudioPacket | None = None
         self._from: Fraction | None = None
         self._shift = Fraction(0)
         self._resampler: av.audio.resampler.AudioResampler | None = None
-        context = stream.codec_context
+        context = track.stream.codec_context
         self._clock = _SampleClock(context.sample_rate)
-        if copy:
-            self._stream = container.add_stream_from_template(stream)
+        if encoder is None:
+            self._stream = container.add_stream_from_template(track.stream)
             return
+        codec, samples = encoder
         rate = context.sample_rate if context.sample_rate in AAC_RATES else 48000
         layout = "mono" if context.layout.nb_channels == 1 else "stereo"
-        new = container.add_stream("aac", rate=rate)
+        new = container.add_stream(codec, rate=rate)
         assert isinstance(new, av.audio.stream.AudioStream)
         new.codec_context.layout = layout
         self._stream = new
-        self._resampler = av.audio.resampler.AudioResampler("fltp", layout, rate, frame_size=AAC_FRAME)
+        self._resampler = av.audio.resampler.AudioResampler(samples, layout, rate, frame_size=FRAME)
 
     @classmethod
-    def open(cls, path: Path, container: av.container.OutputContainer, kind: str, notes: list[str]) -> Self | None:
-        """The sound of ``path`` as a stream of ``container``, or None if it has none that can be read."""
-        try:
-            source = av.open(f"file:{path}")
-        except (OSError, av.FFmpegError) as error:
-            notes.append(f"{path}: its sound cannot be read ({error.strerror}), and is left out.")
+    def open(
+        cls, sound: Path | SoundFeed, container: av.container.OutputContainer, kind: str, notes: list[str]
+    ) -> Self | None:
+        """The sound of a file or a stream as a stream of ``container``; None if there is none that can be read."""
+        track = open_track(sound, notes)
+        if track is None:
             return None
-        stream = source.streams.best("audio")
-        if not isinstance(stream, av.audio.stream.AudioStream):
-            source.close()
-            return None
+        name, stream = track.name, track.stream
         if getattr(stream, "codec_context", None) is None or not stream.codec_context.sample_rate:
-            notes.append(f"{path.name}: its sound is of a kind that no decoder here knows, and is left out.")
-            source.close()
+            notes.append(f"{name}: its sound is of a kind that no decoder here knows, and is left out.")
+            track.close()
             return None
-        streams = source.streams.audio
-        if len(streams) > 1:
-            number = streams.index(stream) + 1
-            which = "the first" if number == 1 else f"number {number}"
-            notes.append(f"{path.name}: of its {len(streams)} sound streams only {which} was kept.")
+        if track.streams > 1:
+            which = "the first" if track.which == 1 else f"number {track.which}"
+            notes.append(f"{name}: of its {track.streams} sound streams only {which} was kept.")
         codec = stream.codec_context.codec.canonical_name  # the name alone is the decoder's: "mp3float" for "mp3"
-        if kind == "matroska":  # whose list has the names of encoders and decoders: "dca" for "dts"
-            copy = not container.supported_codecs.isdisjoint({codec, stream.codec_context.name})
-        else:
+        if kind in COPIED:
             copy = codec in COPIED[kind]
-        if not copy:
-            notes.append(f"{path.name}: its sound ({codec}) does not fit into this container and was encoded as AAC.")
-        return cls(source, stream, container, copy=copy, notes=notes)
+        else:  # lists that have the names of encoders and decoders: "dca" for "dts"
+            copy = not container.supported_codecs.isdisjoint({codec, stream.codec_context.name})
+        if copy:
+            return cls(track, container, encoder=None)
+        encoder = ENCODED.get(kind, AAC)
+        new = {"aac": "AAC", "pcm_s16le": "PCM"}[encoder[0]]
+        notes.append(f"{name}: its sound ({codec}) does not fit into this container and was encoded as {new}.")
+        return cls(track, container, encoder=encoder)
 
     def begin(self, first: Fraction | None, *, shift: Fraction) -> None:
         """Leave out what begins before ``first`` seconds, if given, and take ``shift`` seconds off every time."""
         self._from, self._shift = first, shift
 
+    def begin_with(self, info: VideoInfo, pts: int, *, shift: int, negative: bool = True) -> None:
+        """Begin with the frame shown at ``pts``; both in units of the time base of the source.
+
+        Without ``negative``, what would come before 0, such as an encoder's run-in, is left out.
+        """
+        cut = pts != round(info.start / info.time_base)
+        first = pts * info.time_base if cut else None
+        if not negative:
+            first = max(first or Fraction(0), shift * info.time_base)
+        self.begin(first, shift=shift * info.time_base)
+
     def advance(self, until: Fraction) -> None:
         """Hand on what begins before ``until`` seconds on the source's clock."""
         while True:
-            packet = self._waiting or next(self._packets, None)
+            packet = self._waiting or self._track.next()
             self._waiting = packet
             if packet is None or packet.pts is None:
                 return
@@ -114,24 +125,12 @@ class SoundCopy:
         self.close()
 
     def close(self) -> None:
-        """Close the source."""
-        self._packets.close()
-        self._source.close()
+        """Let go of where the sound comes from."""
+        self._track.close()
 
-    def _demux(
-        self, stream: av.audio.stream.AudioStream
-    ) -> Generator[av.Packet[av.audio.stream.AudioStream], None, None]:
-        try:
-            for packet in self._source.demux(stream):
-                if packet.pts is not None and packet.size:
-                    yield packet
-        except (OSError, av.FFmpegError) as error:
-            # A damaged source: its sound ends here, and its frames as far as they can be read are worth keeping.
-            self._notes.append(f"The sound breaks off where the source is damaged ({error.strerror}).")
-
-    def _hand_on(self, packet: av.Packet[av.audio.stream.AudioStream]) -> None:
+    def _hand_on(self, packet: AudioPacket) -> None:
         if self._resampler is None:
-            assert packet.pts is not None  # _demux passes no others on
+            assert packet.pts is not None  # tracks have no others
             tick, rate = packet.time_base, self._clock.rate
             samples = round((packet.duration or 0) * tick * rate)
             at = self._clock.time_of(packet.pts * tick - self._shift, tick, samples)
@@ -141,7 +140,7 @@ class SoundCopy:
             self._container.mux(packet)
             return
         try:
-            frames = packet.decode()
+            frames = self._track.decode(packet)
         except av.FFmpegError:
             return  # one damaged packet: a gap of milliseconds
         for frame in frames:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import av
 import av.container
@@ -20,13 +20,18 @@ from saliency_cli.errors import UsageError, WriteError
 from saliency_cli.media.atomic import write_errors
 from saliency_cli.media.product import Product
 from saliency_cli.media.sound_copy import SoundCopy
+from saliency_cli.media.sound_feed import SoundFeed
+from saliency_cli.media.stdout import Outlet
 from saliency_cli.media.threads import encoder_threads
 from saliency_cli.types import ColourInfo, VideoInfo
 
-__all__ = ["VIDEO_FORMATS", "VideoWriter"]
+__all__ = ["BT601", "FULL", "LIMITED", "LIVE", "VIDEO_FORMATS", "VideoWriter", "libav_errors", "shift_of"]
 
 VIDEO_FORMATS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 PRESET: Final = "veryfast"  # encoding must keep up with the network
+# To a pipe: every packet goes at once, and hardly waits for those of another stream
+LIVE: Final = {"flush_packets": "1", "max_interleave_delta": "1"}
+SHORT_CLUSTERS: Final = {"cluster_time_limit": "1"}  # milliseconds; Matroska goes cluster by cluster
 BT709, UNKNOWN, BT470BG, SMPTE170M = 1, 2, 5, 6  # as FFmpeg numbers them
 LIMITED, FULL = 1, 2
 BT601 = SMPTE170M  # the matrix that untagged video is decoded with, whatever its size
@@ -43,11 +48,12 @@ class VideoWriter(Product):
     4:2:0 cannot hold odd sizes: those are stored as 4:4:4, of the exact size, which fewer players know.
 
     Args:
-        path: ``.mp4``, ``.m4v``, ``.mov`` or ``.mkv``.
+        path: ``.mp4``, ``.m4v``, ``.mov`` or ``.mkv``; None is stdout, which gets Matroska, each frame when the one
+            after the next has come.
         info: of the source: time base, average rate, start, colours, kind.
         width, height: of the frames to come, in pixels.
-        source: the file whose sound goes along, copied where the container takes it and encoded as AAC otherwise;
-            None for no sound. A folder of frames has none in any case.
+        source: the file, or the stream, whose sound goes along, copied where the container takes it and encoded as AAC
+            otherwise; None for no sound. A folder of frames has none in any case.
         crf: x264's quality, 0 (lossless) to 51.
         gray: frames are (H, W), and stored in limited range whatever the source's, as programs that ignore tags expect.
         end_pts: when the last frame ends, in units of the time base; may be set until ``close``. None: it lasts as long
@@ -61,18 +67,18 @@ class VideoWriter(Product):
 
     def __init__(
         self,
-        path: Path | str,
+        path: Path | str | None,
         *,
         info: VideoInfo,
         width: int,
         height: int,
-        source: Path | str | None = None,
+        source: Path | str | SoundFeed | None = None,
         crf: int = 18,
         gray: bool = False,
         end_pts: int | None = None,
         threads: int | None = None,
     ) -> None:
-        kind = VIDEO_FORMATS.get(Path(path).suffix.lower())
+        kind = "matroska" if path is None else VIDEO_FORMATS.get(Path(path).suffix.lower())
         if kind is None:
             raise UsageError(f"{path}: a video is written as {', '.join(VIDEO_FORMATS)}; choose one of these suffixes.")
         self.info, self.width, self.height, self.gray, self.end_pts = info, width, height, gray, end_pts
@@ -82,9 +88,10 @@ class VideoWriter(Product):
         self._colour = _colour(info, height, gray=gray)
         self._reformatter = VideoReformatter()  # one for all frames: its tables take as long as a small picture
         super().__init__(path)
+        self._out = Outlet() if path is None else None
         if kind == "matroska":
             # Sound begins a little before 0 (the encoder's run-in), which must not move the picture.
-            settings = {"avoid_negative_ts": "disabled"}
+            settings = {"avoid_negative_ts": "disabled", **({**LIVE, **SHORT_CLUSTERS} if self._out else {})}
         else:
             # Both clocks of an mp4, the frames' and that of a late start, or the latter is rounded to milliseconds.
             clock = str(_clock(info.time_base))
@@ -93,14 +100,15 @@ class VideoWriter(Product):
             with write_errors(self.path):
                 # "file:" keeps FFmpeg from taking a name with a colon for a protocol.
                 self._container = av.open(
-                    f"file:{self._replacement.temporary}",
+                    cast(Any, self._out or f"file:{self._replacement.temporary}"),
                     "w",
                     format=kind,
                     container_options=settings,
                 )
             self._stream = self._add_video(crf, threads)
             if source is not None and info.kind == "video":
-                self._sound = SoundCopy.open(Path(source), self._container, kind, self.notes)
+                sound = source if isinstance(source, SoundFeed) else Path(source)
+                self._sound = SoundCopy.open(sound, self._container, kind, self.notes)
         except BaseException:
             self.discard()
             raise
@@ -124,12 +132,9 @@ class VideoWriter(Product):
         self._waiting = frame
 
     def _begin(self, pts: int) -> None:
-        start = round(self.info.start / self.info.time_base)
-        cut = pts != start
-        self._shift = pts - max(start, 0)
+        self._shift = shift_of(self.info, pts)
         if self._sound:
-            first = pts * self.info.time_base if cut else None
-            self._sound.begin(first, shift=self._shift * self.info.time_base)
+            self._sound.begin_with(self.info, pts, shift=self._shift)
 
     def _pts(self, frame: av.VideoFrame) -> int:
         assert frame.pts is not None
@@ -176,27 +181,38 @@ class VideoWriter(Product):
             if self._sound:
                 self._sound.finish((ends + self._shift) * self.info.time_base)
             self._container.close()
+            if self._out:
+                self._out.check()
+                self._out.finish()
+
+    def interrupt(self) -> None:
+        if self._out:
+            self._out.stop()
 
     def _abandon(self) -> None:
+        if self._out:
+            self._out.stop()
         if self._sound:
             self._sound.close()
         if hasattr(self, "_container"):
             with contextlib.suppress(OSError, av.FFmpegError):  # the file goes away in any case
                 self._container.close()
+        if self._out:
+            self._out.finish()
 
     @contextlib.contextmanager
     def _libav_errors(self) -> Iterator[None]:
-        """FFmpeg's own errors, those without an errno, into a WriteError."""
-        try:
-            with write_errors(self.path):
-                yield
-        except av.FFmpegError as error:
-            raise WriteError(f"{self.path} cannot be written: {error.strerror}; choose another format.") from error
+        with libav_errors(self.path):
+            yield
+            if self._out:
+                self._out.check()
 
     def _add_video(self, crf: int, threads: int | None) -> av.video.stream.VideoStream:
         # No B-frames: packets come in the order of presentation, so the last one carries the last frame's duration.
         stream = self._container.add_stream(
-            "libx264", rate=self.info.rate, options={"preset": PRESET, "crf": str(crf), "bf": "0"}
+            "libx264",
+            rate=self.info.rate,
+            options={"preset": PRESET, "crf": str(crf), "bf": "0", **({"tune": "zerolatency"} if self._out else {})},
         )
         assert isinstance(stream, av.video.stream.VideoStream)
         context = stream.codec_context
@@ -215,6 +231,24 @@ class VideoWriter(Product):
         context.color_primaries, context.color_trc = self._colour.primaries, self._colour.transfer
         self._durations: dict[int, int] = {}
         return stream
+
+
+@contextlib.contextmanager
+def libav_errors(path: Path) -> Iterator[None]:
+    """Turn FFmpeg's errors, those without an errno too, into a WriteError that names ``path``."""
+    try:
+        with write_errors(path):
+            yield
+    except av.FFmpegError as error:
+        raise WriteError(f"{path} cannot be written: {error.strerror}; choose another format.") from error
+
+
+def shift_of(info: VideoInfo, pts: int) -> int:
+    """What is taken off the times of a product whose first frame comes at ``pts``, so that it begins as its source.
+
+    A source that begins before 0, where players would hide frames, has a product that begins at 0.
+    """
+    return pts - max(round(info.start / info.time_base), 0)
 
 
 def _clock(time_base: Fraction) -> int:

@@ -118,7 +118,9 @@ def test_a_truncated_video_gives_what_can_be_read(vsal: Any, folder: Path) -> No
         (["--device", "gpu"], "--device gpu"),
         (["--precision", "bf16", "--exact"], "--exact computes in fp32"),
         (["-o", "o.gif"], "not as .gif"),
-        (["-o", "-"], "only the statistics"),
+        (["-o", "-", "--write", "arrays"], "arrays are completed at their beginning"),
+        (["-o", "-", "--format", "gray"], "use it with --write maps"),
+        (["-o", "-", "--write", "maps", "--write", "stats"], "only one product of one input"),
         (["--raw"], "which make no overlay"),
         (["-o", "clip.mp4"], "would replace the input"),
     ],
@@ -134,7 +136,7 @@ def test_wrong_use(vsal: Any, folder: Path, earlier: Path, arguments: list[str],
 
 
 def test_wrong_use_of_the_program(vsal: Any) -> None:
-    for arguments in (["predict"], ["foresee"], ["--colour"], ["models", "info"], ["predict", "-"]):
+    for arguments in (["predict"], ["foresee"], ["--colour"], ["models", "info"]):
         result = vsal(*arguments)
         assert (result.exit_code, result.stdout) == (2, ""), arguments
         assert result.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from saliency_cli.errors import WriteError
-from saliency_cli.media import atomic_file, atomic_folder
+from saliency_cli.media import atomic_file, atomic_folder, mark_temporary_files, remove_marked
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -181,3 +181,35 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "maps").touch()
     with pytest.raises(WriteError, match="pictures need a folder"), atomic_folder(tmp_path / "maps"):
         pass
+
+
+def test_nobody_else_sees_a_folder_that_is_half_full(tmp_path: Path) -> None:
+    goal = tmp_path / "maps"
+    before = os.umask(0o027)
+    try:
+        with atomic_folder(goal) as temporary:
+            assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(goal.stat().st_mode) == 0o750
+
+
+def test_what_a_dead_process_left_is_known_by_its_mark(tmp_path: Path) -> None:
+    mark_temporary_files("a1")
+    try:
+        with atomic_file(tmp_path / "clip.mp4") as file, atomic_folder(tmp_path / "maps") as folder:
+            assert file.name.startswith(".vsal-a1-")
+            assert folder.name.startswith(".vsal-a1-")
+    finally:
+        mark_temporary_files("")
+    with atomic_file(tmp_path / "other") as file:
+        assert "-" not in file.name.removeprefix(".vsal-")
+    left = [".vsal-a1-0123.mp4", ".vsal-a1-45.old/0001.png", ".vsal-b2-01.mp4", ".vsal-a123.mp4", ".vsal-ledger.lock"]
+    for name in left:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert remove_marked(tmp_path, {"a1", "c3"}) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "maps", "other", *left[2:]}
+    assert remove_marked(tmp_path / "missing", {"a1"}) == 0
+    with pytest.raises(ValueError, match="letters and digits"):
+        mark_temporary_files("../x")
