@@ -84,6 +84,26 @@ def test_no_more_is_taken_in_advance_than_workers_and_one() -> None:
         assert taken <= item + 2
 
 
+def test_what_is_ready_is_handed_on_before_more_is_taken() -> None:
+    taken = 0
+    computed = [threading.Event() for _ in range(9)]
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for item in range(8):
+            taken += 1
+            yield item
+            assert computed[item].wait(10)  # a live source, slower than the workers
+            time.sleep(0.01)  # until the future knows of it, too
+
+    def compute(item: int) -> int:
+        computed[item].set()
+        return item
+
+    for item in overlapped(compute, items(), workers=5, threads=1):
+        assert taken <= item + 2
+
+
 @pytest.mark.parametrize("broken", [0, 5])
 def test_an_error_of_a_worker_is_raised_in_its_place(broken: int) -> None:
     def compute(item: int) -> int:
