@@ -9,14 +9,21 @@ if [[ $# -ne 2 || ! -d $1 ]]; then
     exit 2
 fi
 videos=$1 results=$2
-mkdir -p "$results" || exit 3
+mkdir -p -- "$results" || exit 3
 
-failed=0
+failed=0 seen=/
 shopt -s nullglob nocaseglob
 for video in "$videos"/*.{mp4,mkv,mov,avi,webm,m4v}; do
-    name=$(basename "$video")
+    name=${video##*/}
+    goal=${name%.*}
+    if [[ $seen == *"/$goal/"* ]]; then
+        echo "$video: another video's products are called $goal, too; vsal batch tells them apart" >&2
+        failed=$((failed + 1))
+        continue
+    fi
+    seen+=$goal/
     # Two products a video, so the goal is a folder.
-    vsal predict "$video" --write overlay --write stats -o "$results/${name%.*}" --overwrite --quiet || {
+    vsal predict --write overlay --write stats -o "$results/$goal" --overwrite --quiet -- "$video" || {
         code=$?
         [[ $code -eq 130 ]] && exit 130 # Ctrl-C ends the whole run
         failed=$((failed + 1))

@@ -11,7 +11,7 @@ if [[ $# -lt 3 || ! -d $1 ]]; then
     echo "usage: $0 VIDEOS RESULTS HOST,HOST,... [options of vsal batch], where VIDEOS is a folder" >&2
     exit 2
 fi
-videos=$(realpath "$1") results=$(realpath -m "$2") hosts=$3
+videos=$(realpath -- "$1") results=$(realpath -m -- "$2") hosts=$3
 shift 3
 IFS=, read -ra names <<<"$hosts"
 count=${#names[@]}

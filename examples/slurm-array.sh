@@ -28,4 +28,4 @@ shift 2
 # As many threads as SLURM gave, not as many as the node has.
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 # exec: SLURM's signal reaches vsal itself.
-exec vsal batch "$videos" -o "$results" --workers 1 "$@"
+exec vsal batch -o "$results" --workers 1 "$@" -- "$videos"

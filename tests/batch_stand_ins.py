@@ -13,7 +13,7 @@ from saliency_cli.batch.jobs import Job, Outcome
 from saliency_cli.errors import DeviceError, ReadError, WeightsError
 from saliency_cli.options import PredictOptions
 
-__all__ = ["job_of", "load_broken", "load_dying", "load_fake", "load_without_cuda"]
+__all__ = ["job_of", "load_broken", "load_dying", "load_fake", "load_once", "load_without_cuda"]
 
 OnProgress = Callable[[int, int | None], None]
 
@@ -40,6 +40,10 @@ def load_fake(options: PredictOptions, device: str | None, threads: int | None, 
                 for frame in range(12):
                     on_progress(frame + 1, 12)
                     time.sleep(0.05)
+            case "writing":
+                for _ in range(12):
+                    on_progress(12, 12)
+                    time.sleep(0.05)
             case "broken":
                 half.unlink()
                 raise ReadError(f"{job.source} is broken.")
@@ -63,6 +67,14 @@ def load_broken(options: PredictOptions, device: str | None, threads: int | None
 def load_without_cuda(options: PredictOptions, device: str | None, threads: int | None, /) -> Callable[..., Outcome]:
     if device != "cpu":
         raise DeviceError(f"there is no {device}.")
+    return load_fake(options, device, threads)
+
+
+def load_once(options: PredictOptions, device: str | None, threads: int | None, /) -> Callable[..., Outcome]:
+    mark = Path(str(options.weights))
+    if mark.exists():
+        raise DeviceError("the GPU is gone.")
+    mark.touch()
     return load_fake(options, device, threads)
 
 

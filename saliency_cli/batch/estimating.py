@@ -61,7 +61,7 @@ def estimate(plan: Plan, *, workers: int | None = None, load: Load = load_pipeli
     frames = _frames(seen)
     per_frame, size, basis = _of_ledger(plan)
     if per_frame is None and seen:
-        options = replace(plan.options, resume=False)
+        options = replace(plan.options, resume=False, overwrite=True)  # in a folder of its own
         if options.layout == "vsal":  # the other takes no --end
             begin = options.start or 0.0
             options = replace(options, end=min(options.end or begin + SAMPLE, begin + SAMPLE))

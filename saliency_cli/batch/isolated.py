@@ -88,7 +88,7 @@ class IsolatedWorker:
         self._setup = (options, device, threads, load)
         self._limit = time_limit
         self._spawn = multiprocessing.get_context("spawn")
-        self._counts = self._spawn.RawArray(ctypes.c_longlong, 2)  # frames done, and all or -1
+        self._counts = self._spawn.RawArray(ctypes.c_longlong, 3)  # frames done; all, or -1; signs of life
         self._pool: ProcessPool | None = None
         self._loaded = self._closed = False
         self._guard = threading.Lock()
@@ -96,7 +96,7 @@ class IsolatedWorker:
     @property
     def progress(self) -> tuple[int, int | None]:
         """Frames that the job has done, and all that it has, if that is known."""
-        done, total = self._counts
+        done, total, _ = self._counts
         return done, None if total < 0 else total
 
     def load(self) -> None:
@@ -121,9 +121,12 @@ class IsolatedWorker:
         """Predict one job. Whatever the job does becomes its outcome; nothing is raised for it."""
         begin = time.perf_counter()
         try:
-            self.load()
-            stall = stall_limit(job) if self._limit is None else None
-            outcome = self._call(_run, (job,), limit=self._limit, stall=stall)
+            try:
+                outcome = self._predict(job)
+            except _LostError as lost:
+                if lost.begun:
+                    raise
+                outcome = self._predict(job)  # the process had died before it was given the job
         except _LostError as lost:
             self._tidy(job)
             return Outcome.failure(job.item, *lost.told(job), seconds=time.perf_counter() - begin)
@@ -132,6 +135,11 @@ class IsolatedWorker:
         if outcome.state == "failed":
             self._tidy(job)
         return outcome
+
+    def _predict(self, job: Job) -> Outcome:
+        self.load()
+        stall = stall_limit(job) if self._limit is None else None
+        return self._call(_run, (job,), limit=self._limit, stall=stall)
 
     def call(self, function: Callable[..., R], *arguments: Any, limit: float | None = None) -> R:
         """Call a module's function in the process, without loading anything. Its errors are raised.
@@ -161,7 +169,7 @@ class IsolatedWorker:
             if self._pool is None:
                 self._pool = ProcessPool(1, initializer=_begin, initargs=(self._counts,), context=self._spawn)
             pool = self._pool
-        self._counts[0], self._counts[1] = 0, -1
+        self._counts[:] = [0, -1, 0]
         try:
             answer: _Answer = self._awaited(pool.schedule(_answer, args=(function, arguments)), limit, stall)
         except _LostError:
@@ -174,7 +182,7 @@ class IsolatedWorker:
             self._drop(pool)
             raise _LostError(closed=self._closed) from None
         finally:
-            self._counts[0], self._counts[1] = 0, -1
+            self._counts[:] = [0, -1, 0]
         if answer.error is not None:
             raise answer.error
         return cast(R, answer.value)
@@ -190,12 +198,12 @@ class IsolatedWorker:
             if self._closed:  # by another thread: a pool that was stopped answers no more
                 raise _LostError(closed=True)
             now = time.monotonic()
-            if self._counts[0] != seen:
-                seen, moved = self._counts[0], now
+            if self._counts[2] != seen:
+                seen, moved = self._counts[2], now
             if limit is not None and now - begin > limit:
                 raise _LostError(limit=limit)
             if stall is not None and now - moved > stall:
-                raise _LostError(stalled=now - moved, frames=seen)
+                raise _LostError(stalled=now - moved, frames=self._counts[0])
 
     def _drop(self, pool: ProcessPool) -> None:
         with self._guard:
@@ -235,6 +243,11 @@ class _LostError(Exception):
     ) -> None:
         super().__init__()
         self.code, self.limit, self.stalled, self.frames, self.closed = code, limit, stalled, frames, closed
+
+    @property
+    def begun(self) -> bool:
+        """Whether the process had taken up the work, or was stopped on purpose."""
+        return self.closed or (self.code, self.limit, self.stalled) != (None, None, None)
 
     def how(self) -> str:
         """What became of the process, as the end of a sentence that begins with it."""
@@ -346,7 +359,7 @@ def _run(job: Job) -> Outcome:
     assert _predict is not None
 
     def on_progress(done: int, total: int | None) -> None:
-        _counts[0], _counts[1] = done, -1 if total is None else total
+        _counts[:] = [done, -1 if total is None else total, _counts[2] + 1]
 
     begin = time.perf_counter()
     try:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -56,6 +56,10 @@ class Selection:
             return False
         if self.include:
             return any(_matches(item, pattern) for pattern in self.include)
+        return self.knows(item)
+
+    def knows(self, item: str) -> bool:
+        """Whether an item is of the kind by its suffix, whatever the patterns say."""
         suffixes = {"videos": VIDEO_SUFFIXES, "images": PICTURE_SUFFIXES}.get(self.kind)
         return suffixes is None or os.path.splitext(item)[1].lower() in suffixes
 
@@ -87,18 +91,20 @@ def find_jobs(folder: Path, output: Path, selection: Selection, *, layout: Layou
     """Every input of ``folder`` that is wanted, in natural order, with the tree kept in ``output``.
 
     Links to folders are not followed. Hidden files, ``output`` and products of vsal's own are passed over. Inputs of
-    one folder whose products would be called alike keep their suffix in the products' names, all of them.
+    one folder whose products would be called alike keep their suffix in the products' names, all of them, and whether
+    the patterns let the others through or not: another batch may do those, into the same ``output``.
 
     Raises:
-        ReadError: the folder is missing or may not be read.
+        ReadError: the folder is missing; or it, or a folder in it that is not excluded, may not be read.
         UsageError: there is nothing to do; or a product would lie outside ``output``.
     """
     if not folder.is_dir():
         what = "is a file; name the folder that it lies in" if folder.exists() else "is not there; check the name"
         raise ReadError(f"{folder} {what}.")
     seen = _Seen()
-    walk = _walk(folder, output, seen)
-    items = sorted(_chosen(walk, folder, selection), key=natural)
+    inputs = list(_inputs(_walk(folder, output, seen, selection), selection.kind))
+    here = folder.resolve().name
+    items = sorted((item for item in inputs if selection.takes(here if item == "." else item)), key=natural)
     if not items:
         kinds = [kind for kind in get_args(Kind) if kind != selection.kind]
         patterns = " that the patterns let through" if selection.include or selection.exclude else ""
@@ -107,11 +113,13 @@ def find_jobs(folder: Path, output: Path, selection: Selection, *, layout: Layou
             f"name another folder, --include '*.suffix', or --kind {' or '.join(kinds)}."
         )
     frames = selection.kind == "frames"
-    parents = {item: _parent(item, frames=frames, layout=layout) for item in items}
-    names = _names(parents, folder, frames=frames, layout=layout)
-    goals = {parent: _inside(output, parent) for parent in dict.fromkeys(parents.values())}
-    inputs = _inputs_by_folder(items, folder)
-    near = {goal: inputs.get(os.path.realpath(goal), {}) for goal in goals.values()}
+    wanted = set(items)
+    rivals = [item for item in inputs if item in wanted or selection.knows(item)]
+    parents = {item: _parent(item, frames=frames, layout=layout) for item in rivals}
+    names = _names(parents, wanted, folder, frames=frames, layout=layout)
+    goals = {parent: _inside(output, parent) for parent in dict.fromkeys(parents[item] for item in items)}
+    by_folder = _inputs_by_folder(items, folder)
+    near = {goal: by_folder.get(os.path.realpath(goal), {}) for goal in goals.values()}
     jobs = []
     for item in items:
         source, goal, name = folder / item, goals[parents[item]], names[item]
@@ -128,13 +136,17 @@ def natural(item: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part], item
 
 
-def _walk(folder: Path, output: Path, seen: _Seen) -> Iterator[tuple[str, list[str]]]:
+def _walk(folder: Path, output: Path, seen: _Seen, selection: Selection) -> Iterator[tuple[str, list[str]]]:
     """(path within the folder, names of the files there) of every folder that counts; products are left out."""
     goal = os.path.realpath(output)
     whole = os.path.realpath(folder) == goal  # products beside their inputs
 
     def refuse(error: OSError) -> None:
-        raise ReadError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from None
+        inside = os.path.relpath(error.filename, folder).replace(os.sep, "/")
+        if inside != "." and any(_matches(path, each) for each in selection.exclude for path in (inside, f"{inside}/")):
+            return
+        remedy = "check its permissions" + ("" if inside == "." else f", or leave it out with --exclude '{inside}/*'")
+        raise ReadError(f"{error.filename} cannot be read ({error.strerror}); {remedy}.") from None
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         inside = os.path.relpath(place, folder).replace(os.sep, "/")
@@ -153,15 +165,13 @@ def _walk(folder: Path, output: Path, seen: _Seen) -> Iterator[tuple[str, list[s
         yield ("" if inside == "." else inside), [name for name in rest if _is_file(os.path.join(place, name))]
 
 
-def _chosen(walk: Iterable[tuple[str, list[str]]], folder: Path, selection: Selection) -> Iterator[str]:
+def _inputs(walk: Iterable[tuple[str, list[str]]], kind: Kind) -> Iterator[str]:
+    """All files, or all folders that hold pictures."""
     for place, names in walk:
-        if selection.kind == "frames":
-            if any(os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES for name in names):
-                item = place or "."
-                if selection.takes(folder.resolve().name if item == "." else item):
-                    yield item
-        else:
-            yield from filter(selection.takes, (f"{place}/{name}" if place else name for name in names))
+        if kind != "frames":
+            yield from (f"{place}/{name}" if place else name for name in names)
+        elif any(os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES for name in names):
+            yield place or "."
 
 
 def _is_file(path: str) -> bool:
@@ -183,7 +193,9 @@ def _parent(item: str, *, frames: bool, layout: Layout) -> str:
     return parent
 
 
-def _names(parents: Mapping[str, str], folder: Path, *, frames: bool, layout: Layout) -> dict[str, str]:
+def _names(
+    parents: Mapping[str, str], wanted: Set[str], folder: Path, *, frames: bool, layout: Layout
+) -> dict[str, str]:
     """What the products of each item are called after: unique within its folder, whichever shard it belongs to."""
     names = {item: product_name(folder / item, frames=frames, layout=layout) for item in parents}
     full = {item: os.path.basename(item) for item in parents}
@@ -191,7 +203,7 @@ def _names(parents: Mapping[str, str], folder: Path, *, frames: bool, layout: La
     while True:
         taken = Counter((parents[item], name) for item, name in names.items())
         clash = [item for item, name in names.items() if taken[parents[item], name] > 1]
-        if not clash:
+        if wanted.isdisjoint(clash):
             return names
         if all(names[item] == full[item] for item in clash):
             one, other = clash[:2]
@@ -224,14 +236,15 @@ def _inside(output: Path, parent: str) -> Path:
 
 
 def _looks(source: Path, *, frames: bool) -> tuple[int, int]:
-    """Bytes and time of the last change; of a folder of frames all its pictures count."""
+    """Bytes and time of the last change; of a folder of frames all its pictures count, and their names."""
     try:
         if not frames:
             found = source.stat()
             return found.st_size, found.st_mtime_ns
         with os.scandir(source) as entries:
             stats = [entry.stat() for entry in entries if os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES]
-        return sum(each.st_size for each in stats), max((each.st_mtime_ns for each in stats), default=0)
+        named = source.stat().st_mtime_ns  # when a picture last got or lost a name
+        return sum(each.st_size for each in stats), max([named, *(each.st_mtime_ns for each in stats)])
     except OSError:  # a link to nothing, or gone meanwhile: its reading will say so
         return 0, 0
 

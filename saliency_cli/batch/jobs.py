@@ -24,6 +24,7 @@ class Job:
         mark: stands in the names of its temporary files, so that those of a dead worker can be found.
         size, modified: bytes, and nanoseconds since 1970, of the input when the batch looked at it.
         others: other inputs of the batch, which a product of this name might replace.
+        occupied: nothing may be replaced, and something stood at its products' places when the batch looked.
         redone: an earlier run died while it did this job: what stands at the products' places may be its own.
     """
 
@@ -35,6 +36,7 @@ class Job:
     size: int = 0
     modified: int = 0
     others: tuple[Path, ...] = ()
+    occupied: bool = False
     redone: bool = False
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,7 @@ from filelock import FileLock, Timeout
 from saliency_cli._version import __version__
 from saliency_cli.batch.jobs import Job, Outcome
 from saliency_cli.batch.shards import Shard
-from saliency_cli.errors import UsageError, WriteError
+from saliency_cli.errors import UsageError
 from saliency_cli.media.atomic import write_errors
 from saliency_cli.options import PredictOptions
 
@@ -58,8 +59,10 @@ class History:
         self.output = output
         self.entries: dict[str, Entry] = {}
         self.notes: list[str] = []
+        self._makers: dict[str, tuple[float, str]] = {}  # when a product was made, and from which item
         for path in sorted(output.glob(f"{STEM}*.jsonl")):
-            self._read(path, told=path == own)
+            if re.fullmatch(rf"{STEM}(\.[0-9]+-of-[0-9]+)?", path.stem):
+                self._read(path, told=path == own)
 
     def settled(self, job: Job, key: str) -> Outcome | None:
         """The outcome of an item that needs not be done again: same input, options and weights, and all products."""
@@ -68,8 +71,11 @@ class History:
             return None
         if (entry.key, entry.size, entry.modified) != (key, job.size, job.modified):
             return None
-        there = all((self.output / product).exists() for product in entry.outcome.products)
-        return entry.outcome if there else None
+        holds = all(
+            (self.output / product).exists() and self._makers[product][1] == job.item
+            for product in entry.outcome.products
+        )
+        return entry.outcome if holds else None
 
     def in_flight(self, job: Job) -> Entry | None:
         """The record of an item that had begun when its run died."""
@@ -79,6 +85,9 @@ class History:
     def _read(self, path: Path, *, told: bool) -> None:
         with write_errors(path):
             lines = path.read_bytes().split(b"\n")
+        # Within a ledger the order of its lines counts, as clocks may be set back; among ledgers there is only time.
+        entries: dict[str, Entry] = {}
+        makers: dict[str, tuple[float, str]] = {}
         torn = lines.pop()  # empty, if the last record was finished
         if torn and told:  # another shard is perhaps in the middle of writing it
             self.notes.append(f"{path}: the last record was cut off in the writing; its item is looked at again.")
@@ -87,22 +96,25 @@ class History:
                 record = json.loads(line)
                 kind = record["record"]
                 if kind in ("started", "done", "failed"):
-                    self._take(record)
+                    self._take(record, entries, makers)
                 elif number == 1 and (kind != "run" or "vsal" not in record):
                     raise ValueError
             except (ValueError, KeyError, TypeError):
                 if number == 1:
                     raise UsageError(f"{path} is not a ledger of vsal's; move it away, or give another -o.") from None
                 self.notes.append(f"{path}: line {number} cannot be read; its item is looked at again.")
+        for item, entry in entries.items():
+            if item not in self.entries or self.entries[item].time <= entry.time:
+                self.entries[item] = entry
+        for product, maker in makers.items():
+            self._makers[product] = max(maker, self._makers.get(product, maker))
 
-    def _take(self, record: Mapping[str, Any]) -> None:
+    def _take(self, record: Mapping[str, Any], entries: dict[str, Entry], makers: dict[str, tuple[float, str]]) -> None:
         item, when = record["item"], float(record["time"])
-        earlier = self.entries.get(item)
-        if earlier is not None and earlier.time > when:
-            return  # of another shard's ledger
+        earlier = entries.get(item)
         outcome = None if record["record"] == "started" else Outcome.from_record(record["outcome"])
         begun = earlier if outcome is not None and earlier is not None and earlier.key == record["key"] else None
-        self.entries[item] = Entry(
+        entries[item] = Entry(
             record["record"],
             record["key"],
             int(record["size"]),
@@ -112,6 +124,8 @@ class History:
             outcome,
             when,
         )
+        if outcome is not None:
+            makers.update(dict.fromkeys(outcome.products, (when, item)))
 
 
 class Ledger:
@@ -158,8 +172,8 @@ class Ledger:
     def _write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps({**record, "time": round(time.time(), 3)}, allow_nan=False).encode("ascii") + b"\n"
         with write_errors(self.path):
-            if os.write(self._file, line) != len(line):
-                raise WriteError(f"{self.path} cannot be written: the disk is full; free some space.")
+            while line:  # the rest of what a full disk took in part: now it says why
+                line = line[os.write(self._file, line) :]
             os.fsync(self._file)
 
     def _drop_torn(self) -> None:

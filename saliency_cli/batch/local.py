@@ -105,11 +105,14 @@ def run_locally(
         for place in where
     ]
     source, taking, stopped = iter(jobs), threading.Lock(), threading.Event()
+    returned: list[Job] = []  # by workers that could not load their network again
     results: queue.Queue[_Done | _Gone] = queue.Queue()
 
     def take() -> Job | None:
         with taking:
-            return None if stopped.is_set() else next(source, None)
+            if stopped.is_set():
+                return None
+            return returned.pop() if returned else next(source, None)
 
     def work(worker: IsolatedWorker) -> None:
         error: BaseException | None = None
@@ -121,6 +124,13 @@ def run_locally(
             worker.load()
             loaded = True
             while (job := take()) is not None:
+                try:
+                    worker.load()  # again, where a job took the process with it
+                except VsalError:
+                    loaded = False
+                    with taking:
+                        returned.append(job)
+                    raise
                 done = _Done(worker.run(job))
                 results.put(done)
                 done.dealt_with.wait()
@@ -158,6 +168,8 @@ def run_locally(
                 continue
             last = result
             yield result.outcome
+        if returned:  # when nobody was left who could take it
+            raise errors[-1]
     finally:
         stopped.set()
         if last is not None:

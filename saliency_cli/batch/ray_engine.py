@@ -116,7 +116,7 @@ def run_on_ray(
             again = []
             for one in left.values():
                 # What stands at its products' places now may be its own, from a moment before its actor died.
-                one = _Try(replace(one.job, redone=True), one.number + 1)
+                one = _Try(replace(one.job, redone=one.job.redone or not one.job.occupied), one.number + 1)
                 log.warning("%s was lost with its worker on the cluster%s", one.job.item, reason and f": {reason}")
                 if one.number < TRIES:
                     again.append(one)

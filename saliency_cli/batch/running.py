@@ -45,7 +45,6 @@ class Plan:
     key: str
     weights: str  # SHA-256
     left: tuple[Job, ...]  # jobs as a run that died left them, with the marks of that time
-    occupied: frozenset[str]  # items at whose products' places something stands
 
     @property
     def items(self) -> int:
@@ -114,7 +113,9 @@ def plan_batch(
             left.append(replace(job, mark=entry.mark))
             job = replace(job, redone=not entry.found and entry.key == key)
         jobs.append(job)
-    occupied = frozenset() if options.overwrite else _occupied(jobs)
+    if not options.overwrite:
+        occupied = _occupied(jobs)
+        jobs = [replace(job, occupied=job.item in occupied) for job in jobs]
     return Plan(
         folder,
         output,
@@ -127,7 +128,6 @@ def plan_batch(
         key,
         weights,
         tuple(left),
-        occupied,
     )
 
 
@@ -216,7 +216,7 @@ def _run(
 
     def begun() -> Iterator[Job]:
         for job in plan.jobs:
-            ledger.started(job, found=plan.options.overwrite or job.item in plan.occupied)
+            ledger.started(job, found=plan.options.overwrite or (job.occupied and not job.redone))
             yield job
 
     try:
@@ -256,12 +256,12 @@ def _weights_sha256(options: PredictOptions) -> str:
 def _occupied(jobs: Sequence[Job]) -> frozenset[str]:
     """Items at whose products' places something stands already."""
     names: dict[Path, list[str]] = {}
-    found = []
+    found = set()
     for job in jobs:
         if job.folder not in names:
             names[job.folder] = sorted(os.listdir(job.folder)) if job.folder.is_dir() else []
         here = names[job.folder]
-        place = bisect.bisect_left(here, f"{job.name}.")
-        if job.name in here[place - 1 : place] or (place < len(here) and here[place].startswith(f"{job.name}.")):
-            found.append(job.item)
+        place, bare = (bisect.bisect_left(here, name) for name in (f"{job.name}.", job.name))
+        if job.name in here[bare : bare + 1] or (place < len(here) and here[place].startswith(f"{job.name}.")):
+            found.add(job.item)
     return frozenset(found)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -58,6 +59,14 @@ def test_whatever_a_job_does_is_its_outcome(
     assert outcome_of(worker, tmp_path, "hello").state == "done", "and the next one runs"
 
 
+def test_a_process_that_dies_between_two_jobs_costs_neither(worker: IsolatedWorker, tmp_path: Path) -> None:
+    pid = int(outcome_of(worker, tmp_path, "hello").warnings[0].split()[0])
+    os.kill(pid, signal.SIGKILL)
+    outcome = outcome_of(worker, tmp_path, "again")
+    assert (outcome.state, outcome.error) == ("done", None)
+    assert int(outcome.warnings[0].split()[0]) != pid
+
+
 def test_a_hang_ends_at_the_time_limit(tmp_path: Path) -> None:
     with IsolatedWorker(PredictOptions(), time_limit=0.5, load=load_fake) as worker:
         outcome = outcome_of(worker, tmp_path, "hang")
@@ -70,6 +79,7 @@ def test_a_hang_ends_when_no_frame_comes(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(isolated, "STALL_FLOOR", 0.4)
     with IsolatedWorker(PredictOptions(), load=load_fake) as worker:
         assert outcome_of(worker, tmp_path, "slow").state == "done", "longer in all, but frames keep coming"
+        assert outcome_of(worker, tmp_path, "writing").state == "done", "all predicted, and not yet all written"
         outcome = outcome_of(worker, tmp_path, "hang")
     assert "clip.mp4: no frame came for " in str(outcome.error)
     assert outcome.exit_code == 3

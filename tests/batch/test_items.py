@@ -112,6 +112,16 @@ def test_names_that_collide_are_called_in_full(tmp_path: Path, names: Sequence[s
     assert len({(job.folder, job.name) for job in jobs}) == len(jobs)
 
 
+def test_pictures_that_change_places_are_another_input(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "in", "one/1.png", "one/2.png")
+    (before,) = find_jobs(folder, tmp_path / "out", Selection(kind="frames"))
+    for old, new in (("1", "3"), ("2", "1"), ("3", "2")):
+        (folder / "one" / f"{old}.png").rename(folder / "one" / f"{new}.png")
+    (after,) = find_jobs(folder, tmp_path / "out", Selection(kind="frames"))
+    assert after.size == before.size
+    assert after.modified > before.modified
+
+
 def test_a_folder_of_frames_with_one_of_its_own_name_inside(tmp_path: Path) -> None:
     folder = tree(tmp_path / "in", "1.png", "in/1.png")
     assert [job.name for job in find_jobs(folder, tmp_path, Selection(kind="frames"))] == ["in.frames", "in"]
@@ -148,6 +158,27 @@ def test_no_link_leads_out_of_the_output(tmp_path: Path) -> None:
     (out / "sub").unlink()
     (tmp_path / "link").symlink_to(out)
     assert len(find_jobs(folder, tmp_path / "link", Selection())) == 1
+
+
+def test_names_do_not_depend_on_the_patterns(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "in", "a.mp4", "a.mov", "b.mp4", "b.dat")
+    jobs = find_jobs(folder, tmp_path / "out", Selection(include=("*.mp4", "*.dat")))
+    assert [job.name for job in jobs] == ["a.mp4", "b.dat", "b.mp4"]
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tree(tmp_path / "in", "a.mp4", "lost+found/b.mp4")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if path.endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", lambda path: refuse(os.fspath(path)))
+    with pytest.raises(ReadError, match=r"lost\+found cannot be read .* --exclude 'lost\+found/\*'"):
+        found(folder)
+    assert found(folder, exclude=("lost+found/*",)) == ["a.mp4"]
 
 
 def test_inputs_beside_products_are_protected(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from saliency_cli.batch import ledger as ledger_module
 from saliency_cli.batch.jobs import Job, Outcome
 from saliency_cli.batch.ledger import History, Ledger, ledger_path, run_key
 from saliency_cli.batch.shards import Shard
@@ -148,6 +150,42 @@ def test_shards_of_one_cut_run_at_once_and_those_of_another_do_not(out: Path) ->
     assert all(history.settled(each, KEY) for each in (one, two))
     with Ledger.opened(out, Shard(), KEY, {}):
         pass
+
+
+def test_within_a_ledger_the_last_word_counts_whatever_the_clock(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = job("a.mp4", out)
+    for key, clock in (("old", 2e9), ("new", 1e9)):
+        monkeypatch.setattr(ledger_module.time, "time", lambda clock=clock: clock)
+        with Ledger.opened(out, Shard(), key, {}) as ledger:
+            ledger.ended(one, done(one))
+    assert (History(out).settled(one, "old"), History(out).settled(one, "new") is not None) == (None, True)
+
+
+def test_a_product_that_another_item_made_since_is_not_its_own(ledger: Ledger, out: Path) -> None:
+    one, two = job("a.mp4", out), job("a.jpg", out)
+    for each in (one, two):
+        ledger.ended(each, done(each))
+    history = History(out)
+    assert (history.settled(one, KEY), history.settled(two, KEY) is not None) == (None, True)
+
+
+def test_a_file_called_alike_is_not_read(ledger: Ledger, out: Path) -> None:
+    (out / "vsal-ledger-before.jsonl").write_text("mine")
+    assert History(out).notes == []
+
+
+def test_what_a_full_disk_says(ledger: Ledger, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def full(handle: int, data: bytes) -> int:
+        if taken:
+            raise OSError(errno.EDQUOT, "Quota exceeded")
+        taken.append(data)
+        return 10
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(WriteError, match="the disk quota is used up"):
+        ledger.started(job("a.mp4", out), found=False)
 
 
 def test_of_two_ledgers_the_later_word_counts(out: Path) -> None:

@@ -6,23 +6,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_pipeline import load_pipeline_with_fake
-from batch_stand_ins import load_broken, load_fake, load_without_cuda
+from batch_stand_ins import load_broken, load_fake, load_once, load_without_cuda
 from clips import Tone, make_clip
 
 from saliency_cli.batch import running
 from saliency_cli.batch.isolated import Load
+from saliency_cli.batch.items import Selection
 from saliency_cli.batch.jobs import Job, Outcome
 from saliency_cli.batch.ledger import Ledger
 from saliency_cli.batch.local import Place, places, run_locally
 from saliency_cli.batch.running import BatchReport, run_batch
 from saliency_cli.batch.shards import Shard
-from saliency_cli.errors import UsageError, WeightsError, WriteError
+from saliency_cli.errors import DeviceError, UsageError, WeightsError, WriteError
 from saliency_cli.options import PredictOptions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -332,7 +334,35 @@ def test_without_overwriting_its_own_half_done_work_is_replaced(tmp_path: Path) 
     plan = running.plan_batch(folder, out, options)
     with Ledger.opened(out, plan.shard, plan.key, {}) as ledger:
         for job in plan.jobs:
-            ledger.started(job, found=job.item in plan.occupied)
+            ledger.started(job, found=job.occupied)
+    assert {job.item: job.occupied for job in plan.jobs} == {"a.mp4": False, "b.mp4": True}
+    (out / "a.txt").write_text("of the run that died")
     again = running.plan_batch(folder, out, options)
     assert {job.item: job.redone for job in again.jobs} == {"a.mp4": True, "b.mp4": False}
-    assert plan.occupied == {"b.mp4"}
+
+    def dying(jobs: Iterable[Job], options: PredictOptions) -> Generator[Outcome, None, None]:
+        list(jobs)
+        raise RuntimeError
+        yield
+
+    with pytest.raises(RuntimeError):
+        run_batch(folder, out, options, engine=dying)
+    again = running.plan_batch(folder, out, options)
+    assert {job.item: job.redone for job in again.jobs} == {"a.mp4": True, "b.mp4": False}, "the second time, too"
+
+
+def test_what_another_choice_of_inputs_made_is_not_replaced(tmp_path: Path) -> None:
+    folder, out = fill(tmp_path / "in", a="one"), tmp_path / "out"
+    (folder / "a.mov").write_text("two", encoding="utf-8")
+    for pattern in ("*.mov", "*.mp4"):
+        assert len(run(folder, out, selection=Selection(include=(pattern,))).done) == 1
+    assert products(out) == {"a.mov.txt": "TWO", "a.mp4.txt": "ONE"}
+
+
+def test_a_worker_that_cannot_load_again_gives_its_item_back(tmp_path: Path) -> None:
+    folder, out = fill(tmp_path / "in", a="kill", b="two", c="three"), tmp_path / "out"
+    with pytest.raises(DeviceError, match="the GPU is gone"):
+        run(folder, out, load=load_once, weights=str(tmp_path / "loaded"))
+    assert [record["record"] for record in records(out)] == ["run", "started", "failed", "started"]
+    fill(folder, a="one")
+    assert len(run(folder, out).done) == 3
