@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from saliency_cli.media import (
     STDIN_NAME,
     STREAM_FORMATS,
     VIDEO_FORMATS,
+    is_stdin,
     require_pipe,
     sidecar_path,
 )
@@ -72,7 +74,9 @@ def plan_outputs(
     if folder is not None:
         if folder.exists() and not folder.is_dir():
             raise WriteError(f"{folder} is a file, and a folder is needed for the products; give another -o.")
-        return _checked(_all_named(folder, name, kind, options), (source, *others), options)
+        planned = _all_named(folder, name, kind, options)
+        _keep_inside(folder, planned)
+        return _checked(planned, (source, *others), options)
     goal, alone = options.output, not others
     if goal == "":
         raise UsageError("-o: the name is empty; give a file, a folder, or . for this one.")
@@ -86,8 +90,7 @@ def plan_outputs(
         product = options.write[0]
         storage = _storage_by_suffix(Path(goal), product, kind, options.form)
         if storage is not None:
-            planned: tuple[Output, ...] = (Output(product, storage, Path(goal)),)
-            return _checked(planned, inputs, options)
+            return _checked((Output(product, storage, Path(goal)),), inputs, options)
     folder = Path(goal) if goal is not None else Path()
     if folder.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_FORMATS, *ARRAY_FORMATS, *STATS_SUFFIXES):
         if folder.is_dir():
@@ -234,8 +237,9 @@ def _protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite:
         return
     for source in inputs:
         if source == STDIN:
-            continue
-        if source.exists() and (path.samefile(source) or (path.is_dir() and _holds(path, source))):
+            if is_stdin(path):
+                raise UsageError(f"{path}: the product would replace the input, which stdin reads; give another -o.")
+        elif source.exists() and (path.samefile(source) or (path.is_dir() and _holds(path, source))):
             raise UsageError(f"{path}: the product would replace the input {source}; give another -o.")
     if not overwrite:
         raise WriteError(f"{path} is there already; leave out --no-overwrite to replace it.")
@@ -249,6 +253,16 @@ def _protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite:
             raise WriteError(f"{path} holds {foreign}, which is not a frame of vsal's; give a new or empty folder.")
         if names and not sidecar.exists():  # other programs number frames just so
             raise WriteError(f"{path} holds pictures that vsal did not make; give a new or empty folder.")
+
+
+def _keep_inside(folder: Path, planned: Sequence[Output]) -> None:
+    """Refuse links that stand at the products' places and lead elsewhere: nobody named them."""
+    top = os.path.realpath(folder)
+    for output in planned:
+        assert output.path is not None
+        for path in (output.path, sidecar_path(output.path)):
+            if path.is_symlink() and os.path.dirname(os.path.realpath(path)) != top:
+                raise WriteError(f"{path} is a link that leads out of {folder}; remove the link, or give another -o.")
 
 
 def _holds(folder: Path, source: Path) -> bool:

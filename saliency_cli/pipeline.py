@@ -15,14 +15,13 @@ the end: whatever stops the run, an earlier product is still there and no half o
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,14 +32,16 @@ from saliency_cli import render
 from saliency_cli.errors import UsageError
 from saliency_cli.inference.predictor import Listen, SaliencyPredictor
 from saliency_cli.media import STDIN, SidecarWriter, Source, open_source, read_sound, sound_window, source_path
-from saliency_cli.models.config import SOUND_STUDY, ModelConfig
+from saliency_cli.models.config import SOUND_STUDY
 from saliency_cli.models.registry import LoadedModel, load_model
 from saliency_cli.options import PredictOptions
 from saliency_cli.outputs import Output, no_folders_left, plan_outputs
+from saliency_cli.postprocess import check_fit, finished
 from saliency_cli.products import Sink, open_sink
 from saliency_cli.provenance import digest_of, provenance
 from saliency_cli.queues import Ahead, Behind
 from saliency_cli.segments import Segments, open_segments, resumed_maps
+from saliency_cli.timings import StageClock
 from saliency_cli.types import Frame, SaliencyFrame
 
 __all__ = ["Prediction", "load_predictor", "predict", "saliency_frames", "use_threads"]
@@ -101,7 +102,7 @@ def load_predictor(options: PredictOptions) -> SaliencyPredictor:
     """
     use_threads(options)
     model = load_model(options.model, weights=options.weights)
-    _check_fit(options, model)
+    check_fit(options, model)
     return SaliencyPredictor(model, device=options.device, precision=options.precision, exact=options.exact)
 
 
@@ -132,7 +133,7 @@ def predict(
             left then, and earlier products are untouched.
     """
     options = replace(options or PredictOptions(), **changes)
-    path, clock = source_path(source), _Clock()
+    path, clock = source_path(source), StageClock()
     warnings: list[str] = []
     if path == STDIN and options.resume:
         raise UsageError("--resume: stdin cannot be read a second time; save it to a file first.")
@@ -152,7 +153,7 @@ def predict(
             # What can fail, fails before anything is put in its place.
             for sink in sinks:
                 sink.writer.finish()
-                warnings += sink.writer.notes
+                warnings += map(reader.told, sink.writer.notes)
             prediction = Prediction(
                 source=path,
                 outputs=planned,
@@ -180,7 +181,7 @@ def _write_all(
     predictor: SaliencyPredictor,
     options: PredictOptions,
     sinks: Sequence[Sink],
-    clock: _Clock,
+    clock: StageClock,
     warnings: list[str],
     on_progress: OnProgress | None,
     kept: Segments | None,
@@ -223,7 +224,7 @@ def saliency_frames(
     with _open(source_path(source), options) as reader:
         predictor, options = _ready(predictor, options)
         warnings: list[str] = []
-        with closing(_pairs(reader, predictor, options, _Clock(), warnings, None, keep_pixels=False)) as pairs:
+        with closing(_pairs(reader, predictor, options, StageClock(), warnings, None, keep_pixels=False)) as pairs:
             for _, saliency in pairs:
                 yield saliency
         for warning in (*warnings, *reader.warnings):
@@ -234,7 +235,7 @@ def _ready(predictor: SaliencyPredictor | None, options: PredictOptions) -> tupl
     """The predictor, loaded if need be, and the options with the architecture that it has."""
     if predictor is None:
         return load_predictor(options), options
-    _check_fit(options, predictor.model)
+    check_fit(options, predictor.model)
     return predictor, replace(options, model=predictor.model.config.architecture)
 
 
@@ -257,7 +258,7 @@ def _pairs(
     reader: Source,
     predictor: SaliencyPredictor,
     options: PredictOptions,
-    clock: _Clock,
+    clock: StageClock,
     warnings: list[str],
     on_progress: OnProgress | None,
     *,
@@ -268,22 +269,25 @@ def _pairs(
     listen = _listener(reader, predictor.model, warnings) if options.audio else None
     if options.normalize != "video" or options.raw:
         for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=keep_pixels, kept=kept):
-            yield frame, _finished(raw, predictor.model.config, options)
+            yield frame, finished(raw, predictor.model.config, options)
         return
     # The scale is known when the last map is: maps wait on disk, and pictures are decoded a second time.
     with render.VideoScale() as scale:
         bare: list[Frame] = []
         for frame, raw in _predicted(reader, predictor, clock, listen, on_progress, keep_pixels=False, kept=kept):
-            scale.add(_finished(raw, predictor.model.config, options))
+            scale.add(finished(raw, predictor.model.config, options))
             bare.append(frame)
         with Ahead(clock.around("decode", reader if keep_pixels else bare), depth=DEPTH) as frames:
-            yield from zip(frames, scale.scaled(), strict=True)
+            for pair in zip(frames, scale.scaled(), strict=True):
+                yield pair
+                if on_progress:
+                    on_progress(len(bare), reader.expected)  # nothing new, but a sign of life
 
 
 def _predicted(
     reader: Source,
     predictor: SaliencyPredictor,
-    clock: _Clock,
+    clock: StageClock,
     listen: Listen | None,
     on_progress: OnProgress | None,
     *,
@@ -326,36 +330,6 @@ def _segments(
 NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
 
 
-def _finished(raw: SaliencyFrame, config: ModelConfig, options: PredictOptions) -> SaliencyFrame:
-    """A raw map post-processed, at the network's size. With ``--normalize video`` the scaling is still to come."""
-    if options.raw:
-        return raw
-    saliency = raw.saliency
-    per_frame = options.normalize == "frame"
-    if config.architecture == "tased":
-        # The authors' steps; without their last one, the division by the frame's maximum, where another is wanted.
-        smooth = render.tased_postprocess(saliency) if per_frame else render.blur(saliency, render.TASED_SIGMA)
-        return replace(raw, saliency=smooth)
-    return replace(raw, saliency=render.normalise(saliency)) if per_frame else raw
-
-
-def _check_fit(options: PredictOptions, model: LoadedModel) -> None:
-    """Refuse what these weights cannot do, before any frame is read."""
-    if options.audio and not model.config.audio:
-        raise UsageError(
-            f"--audio: the weights {model.weights.name} have no audio branch; "
-            "leave --audio out, or give weights of TSFP-Net with audio."
-        )
-    # A density that sums to 1 has values far below 1: pictures of it, unscaled, would all be black.
-    pictures = [product for product in options.write if product not in ("arrays", "stats")]
-    if pictures and model.config.encoder != "s3d" and (options.raw or options.normalize == "none"):
-        flag = "--raw" if options.raw else "--normalize none"
-        raise UsageError(
-            f"{flag}: the maps of {model.weights.name} are densities, too small to be seen as {pictures[0]}; "
-            "use --normalize frame or video, or --write arrays."
-        )
-
-
 def _listener(reader: Source, model: LoadedModel, warnings: list[str]) -> Listen | None:
     """The sound of the source's windows; without a sound track a warning, and the visual network.
 
@@ -374,44 +348,3 @@ def _listener(reader: Source, model: LoadedModel, warnings: list[str]) -> Listen
         return sound_window(sound, seconds, frame_seconds, reverse=reverse)
 
     return listen
-
-
-class _Clock:
-    """How long each stage was busy, in seconds. A stage belongs to one thread."""
-
-    def __init__(self) -> None:
-        self.begin = time.perf_counter()
-        self._busy = dict.fromkeys(("decode", "wait", "predict", "write"), 0.0)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._busy[stage] += time.perf_counter() - begin
-
-    def around(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """The items, with the time that each took to come."""
-        stream = iter(items)
-        while True:
-            with self(stage):
-                item = next(stream, END)
-            if isinstance(item, _End):
-                return
-            yield item
-
-    def timings(self) -> dict[str, float]:
-        """Rounded to milliseconds. The predictor's own time is without its waiting for frames."""
-        busy = self._busy
-        seconds = {"decode": busy["decode"], "predict": busy["predict"] - busy["wait"], "write": busy["write"]}
-        seconds["total"] = time.perf_counter() - self.begin
-        return {stage: round(value, 3) for stage, value in seconds.items()}
-
-
-class _End:
-    """The end of a stream, where None may be an item."""
-
-
-END = _End()
-T = TypeVar("T")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -55,7 +54,7 @@ def open_sink(
         WriteError: the product cannot be written.
     """
     if output.storage == "stats":
-        with StatsStream(sys.stdout) if output.path is None else StatsWriter(output.path) as stats:
+        with StatsStream() if output.path is None else StatsWriter(output.path) as stats:
             yield Sink(_measure(stats), stats, False)
         return
     if output.storage == "arrays":

@@ -163,6 +163,8 @@ class Segments:
         kept = self.folder / ORIGIN
         if kept.is_file() and kept.read_text("utf-8") == origin:
             self._take_over()
+        elif any(self.folder.glob("*.safetensors")):
+            log.warning("%s holds maps of another input, or made with other options; they are removed", self.folder)
         whole = {kept, *self._files, Path(self._lock.lock_file)}
         for entry in self.folder.iterdir():
             if entry not in whole:

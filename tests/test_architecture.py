@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "windows": set(),
     "_version": set(),
     "queues": set(),
+    "timings": set(),
     "media": FOUNDATION,
     "models": FOUNDATION,
     "render": FOUNDATION,
@@ -34,9 +35,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": FOUNDATION | {"models"},
     "training": FOUNDATION | {"_version", "queues", "media", "models", "metrics", "datasets", "inference"},
     "provenance": FOUNDATION | {"_version", "options", "media", "models"},
+    "postprocess": FOUNDATION | {"options", "models", "render"},
     "segments": FOUNDATION | {"media", "inference"},
     "pipeline": FOUNDATION
-    | {"_version", "options", "outputs", "products", "provenance", "queues", "segments"}
+    | {"_version", "options", "outputs", "postprocess", "products", "provenance", "queues", "segments", "timings"}
     | {"media", "models", "render", "inference"},
     "batch": FOUNDATION | {"_version", "options", "outputs", "media", "models", "inference", "pipeline"},
     "evaluation": FOUNDATION

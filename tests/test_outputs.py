@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from saliency_cli.errors import UsageError, WriteError
-from saliency_cli.media import SidecarWriter, sidecar_path
+from saliency_cli.media import SidecarWriter, sidecar_path, stdin
 from saliency_cli.options import PredictOptions
 from saliency_cli.outputs import Output, no_folders_left, plan_outputs
 from saliency_cli.types import SourceKind
@@ -312,3 +312,26 @@ def test_a_folder_is_one_whatever_its_name_and_whatever_the_product(tmp_path: Pa
     goal.touch()
     with pytest.raises(WriteError, match="is a file, and a folder is needed"):
         plan_outputs(SOURCE, "video", PredictOptions(), folder=goal)
+
+
+def test_a_link_at_a_products_place_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "clip.stats.jsonl").symlink_to(tmp_path / "precious")
+    options = PredictOptions(write=("stats",))
+    with pytest.raises(WriteError, match="leads out of"):
+        plan_outputs(Path("clip.mp4"), "video", options, folder=folder)
+    (folder / "clip.stats.jsonl").unlink()
+    (folder / "clip.stats.jsonl").symlink_to("elsewhere.jsonl")
+    assert plan_outputs(Path("clip.mp4"), "video", options, folder=folder)[0].path == folder / "clip.stats.jsonl"
+
+
+def test_the_file_that_stdin_reads_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"film")
+    with film.open("rb") as given:
+        monkeypatch.setattr(stdin, "DESCRIPTOR", given.fileno())
+        with pytest.raises(UsageError, match=r"film\.mp4: the product would replace the input"):
+            plan_outputs(Path("-"), "video", PredictOptions(output=str(film)))
+        plan_outputs(Path("-"), "video", PredictOptions(output=str(tmp_path / "other.mp4")))

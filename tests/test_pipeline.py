@@ -466,6 +466,18 @@ def test_a_rate_is_for_pictures(clip: Path) -> None:
         predict(clip, rate=10, predictor=fake())
 
 
+def test_there_are_signs_of_life_while_maps_of_a_known_scale_are_written(tmp_path: Path, clip: Path) -> None:
+    seen: list[int] = []
+    predict(
+        clip,
+        output=str(tmp_path / "o.mp4"),
+        normalize="video",
+        predictor=fake(),
+        on_progress=lambda done, total: seen.append(done),
+    )
+    assert seen == [*range(1, max(seen) + 1), *[max(seen)] * max(seen)]
+
+
 def test_an_input_that_vanishes_on_the_way_leaves_no_product(tmp_path: Path, clip: Path) -> None:
     def on_progress(done: int, total: int | None) -> None:
         clip.unlink(missing_ok=True)
@@ -521,6 +533,9 @@ def _most_alive(
     class Synthetic(SimpleNamespace):
         decoder, reason, warnings, expected = "none", "a test", (), count
         name, sound, sha256, delay = "source", None, None, None
+
+        def told(self, message: str) -> str:
+            return message
 
         def delivered(self, frame: Frame) -> None:
             pass

@@ -139,7 +139,9 @@ def test_products_are_those_of_an_undisturbed_run(tmp_path: Path, clip: Path, no
 
 
 @pytest.mark.parametrize("change", [{"start": 0.1}, {"decoder": "pyav"}])
-def test_other_options_or_another_input_start_anew(tmp_path: Path, clip: Path, change: dict[str, Any]) -> None:
+def test_other_options_or_another_input_start_anew(
+    tmp_path: Path, clip: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     options: dict[str, Any] = {"output": str(tmp_path / "o.mp4"), "resume": True}
     with pytest.raises(RuntimeError):
         predict(clip, predictor=fake(fail_at=18), **options)
@@ -148,6 +150,7 @@ def test_other_options_or_another_input_start_anew(tmp_path: Path, clip: Path, c
         predict(clip, predictor=fake(fail_at=18), **options)
     make_clip(clip, frames=25)
     assert predict(clip, predictor=fake(), **options).resumed == 0
+    assert caplog.text.count("holds maps of another input, or made with other options") == 2
 
 
 def test_maps_of_other_frames_are_not_taken(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

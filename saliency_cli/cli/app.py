@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -45,4 +46,5 @@ def common(
 
 def main() -> None:
     """The console script."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of damaged pictures, we say in one sentence
     app()

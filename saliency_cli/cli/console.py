@@ -20,7 +20,7 @@ import typer
 
 from saliency_cli.errors import describe
 
-__all__ = ["Quiet", "Verbose", "fail", "guarded", "progress_bar", "say", "setup", "warn"]
+__all__ = ["Quiet", "Verbose", "fail", "guarded", "is_broken_pipe", "progress_bar", "say", "setup", "warn"]
 
 Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; twice: with tracebacks.")
@@ -85,7 +85,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
                 raise typer.Exit(INTERRUPTED) from None
             except Exception as error:
                 _drop_unwritable()
-                raise typer.Exit(BROKEN_PIPE if _is_broken_pipe(error) else fail(error)) from None
+                raise typer.Exit(BROKEN_PIPE if is_broken_pipe(error) else fail(error)) from None
 
     return run
 
@@ -99,8 +99,8 @@ def _drop_unwritable() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _is_broken_pipe(error: BaseException) -> bool:
-    """Only stdout can be a pipe: products are ordinary files."""
+def is_broken_pipe(error: BaseException) -> bool:
+    """Whether whoever read stdout has ended: only stdout can be a pipe that is written to, products are files."""
     return isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError)
 
 
@@ -129,7 +129,7 @@ def _terminable() -> Iterator[None]:
 @contextmanager
 def progress_bar(description: str, *, unit: str = "frames/s") -> Iterator[Callable[[float, int | None], None]]:
     """A bar with speed and time left, on stderr, if a person is watching; gives the function to call."""
-    if _level["quiet"] or not sys.stderr.isatty():
+    if _level["quiet"] or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console

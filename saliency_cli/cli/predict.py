@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saliency_cli.cli.console import fail, guarded, progress_bar, say, warn
+from saliency_cli.cli.console import fail, guarded, is_broken_pipe, progress_bar, say, warn
 from saliency_cli.cli.prediction_options import with_prediction_options
 from saliency_cli.errors import UsageError
 from saliency_cli.options import PredictOptions
@@ -57,6 +57,8 @@ def predict(
         try:
             _predict_one(source, options, predictor, others=[other for other in sources if other != source])
         except Exception as error:  # one input must not cost the others
+            if is_broken_pipe(error):  # nobody is there to be told the names of the products
+                raise
             fail(error)
             failed += 1
     if failed:

@@ -23,7 +23,7 @@ from saliency_cli.media.product_writers import (
 from saliency_cli.media.reader import DecoderChoice, Source, open_source
 from saliency_cli.media.sound import Sound, read_sound, sound_window
 from saliency_cli.media.sound_feed import SoundFeed
-from saliency_cli.media.stdin import STDIN, STDIN_NAME, source_path
+from saliency_cli.media.stdin import STDIN, STDIN_NAME, is_stdin, source_path
 from saliency_cli.media.stdout import require_pipe
 from saliency_cli.media.stream_writer import STREAM_FORMATS, StreamWriter
 from saliency_cli.media.video_writer import VIDEO_FORMATS, VideoWriter
@@ -54,6 +54,7 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "choose_decoder",
+    "is_stdin",
     "list_frames",
     "mark_temporary_files",
     "open_source",

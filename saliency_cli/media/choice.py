@@ -12,6 +12,7 @@ __all__ = ["DECORD_BYTES", "DECORD_CLAIMED", "DECORD_CODECS", "DecoderName", "ch
 DecoderName = Literal["decord", "pyav"]
 
 DECORD_CODECS = frozenset({"h264", "hevc", "mpeg4", "vp8", "vp9", "prores", "ffv1"})
+DECORD_REFUSES = frozenset({"asf", "ivf", "ogg"})  # containers, by FFmpeg's names
 # decord decodes ahead without bound, and cannot be told to stop: with 750 frames of 1920x1080 and a slow reader, 3.4 GB
 # lay in its queue. What it can pile up at most is the whole video, so it gets those that fit into this.
 DECORD_BYTES = 512 * 2**20
@@ -41,6 +42,8 @@ def _doubt(found: Probe) -> str | None:
     info = found.info
     if info.codec not in DECORD_CODECS:
         return f"decord does not read {info.codec}"
+    if found.container in DECORD_REFUSES:
+        return f"decord does not open {found.container}"
     try:
         info.path.encode()
     except UnicodeEncodeError:
@@ -51,6 +54,8 @@ def _doubt(found: Probe) -> str | None:
         return f"{found.video_streams} video streams, of which decord takes another than the first"
     if found.discarded:
         return f"an edit list hides some packets ({found.discarded}), which decord would show"
+    if found.unshown:
+        return f"frames that are not to be shown ({found.unshown}), for which decord gives others"
     if found.corrupt:
         return f"damaged packets: {found.corrupt}"
     if found.spoilt or found.first is None:

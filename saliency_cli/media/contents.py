@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import av
@@ -16,7 +18,7 @@ from saliency_cli.errors import ReadError
 from saliency_cli.media.opening import NOT_VIDEO
 from saliency_cli.media.stdin import STDIN_NAME, Intake
 
-__all__ = ["Contents", "recognise"]
+__all__ = ["Contents", "holds_series", "recognise"]
 
 # So much of the beginning is looked at: for the index of an mp4, and before anything unknown is kept at all
 HEAD: Final = 1 << 20
@@ -53,6 +55,9 @@ KEPT: Final = {
     b"MM\0*": Contents("a picture (TIFF), read from a temporary file", suffix=".tif"),
     b"GIF8": Contents("GIF, read from a temporary file", suffix=".gif"),
 }
+# Where one picture ends and the next begins
+SEAMS: Final = {b"\x89PNG": b"IEND\xaeB`\x82\x89PNG", b"\xff\xd8": b"\xff\xd9\xff\xd8\xff"}
+MULTI_PICTURE: Final = b"MPF\0"
 EBML: Final = b"\x1aE\xdf\xa3"
 SEGMENT: Final = b"\x18S\x80g"
 Y4M_HEADER: Final = 96
@@ -90,6 +95,16 @@ def recognise(intake: Intake) -> Contents:
     if len(beginning) == HEAD:
         _require_media(beginning)
     return Contents("of a format that may have to be read from its end: read from a temporary file")
+
+
+def holds_series(path: Path) -> bool:
+    """Whether a file that begins as a picture holds several, one after the other, as some programs put them in pipes.
+
+    The further pictures of one photograph, such as a camera's own preview (CIPA DC-007), are no series.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        seam = next((seam for beginning, seam in SEAMS.items() if content[: len(beginning)] == beginning), None)
+        return seam is not None and content.find(seam) >= 0 and content.find(MULTI_PICTURE, 0, HEAD) < 0
 
 
 def _line(intake: Intake) -> int:
@@ -142,7 +157,11 @@ def _ebml_number(data: bytes, at: int) -> tuple[int | None, int]:
 def _require_media(beginning: bytes) -> None:
     """Refuse what no demuxer knows, instead of filling the disk with it."""
     name = "text"
-    with contextlib.suppress(av.FFmpegError), av.open(io.BytesIO(beginning), metadata_errors="replace") as container:
+    here = {"protocol_whitelist": "none"}  # no playlist leads to the network
+    with (
+        contextlib.suppress(av.FFmpegError),
+        av.open(io.BytesIO(beginning), options=here, metadata_errors="replace") as container,
+    ):
         name = container.format.name
         if not NOT_VIDEO & set(name.split(",")):
             return

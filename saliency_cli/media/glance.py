@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,9 @@ class Glance:
 
 def glance(path: Path) -> Glance:
     """Look at a video's header, or count the pictures of a folder. Raises ReadError where there is nothing to see."""
-    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
-        pictures = list_frames(path) if path.is_dir() else [path]
+    folder = os.path.isdir(path)
+    if folder or path.suffix.lower() in PICTURE_SUFFIXES:
+        pictures = list_frames(path) if folder else [path]
         height, width = read_picture(pictures[0]).shape[:2]
         return Glance(width, height, len(pictures), None)
     try:

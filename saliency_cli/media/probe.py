@@ -39,6 +39,7 @@ VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 # A stream may begin far from a key frame; after so many packets without a picture we stop trying to see one
 PACKETS_TO_FIRST_FRAME = 600
 DEMUX_ERRORS = 16
+VP8_SHOWN = 0x10  # show_frame, in the first byte of a frame (RFC 6386, section 9.1)
 REORDERED = 16  # frames that a codec may hold back to bring them into order
 
 
@@ -48,7 +49,8 @@ class Probe:
 
     ``pts`` holds the presentation times of all frames that will be shown, sorted, in units of ``info.time_base``.
     ``announced`` is the container's own frame count, None if it has none; both it and ``packets`` include the
-    ``discarded`` ones, which an edit list hides. ``untimed`` packets have no timestamp, before ``backward`` ones the
+    ``discarded`` ones, which an edit list hides, and the ``unshown`` ones, which VP8 makes to predict others from.
+    ``untimed`` packets have no timestamp, before ``backward`` ones the
     decoding clock jumped back. ``look`` and ``first`` are those of the first frame, the latter upright RGB (H, W, 3),
     or None if none could be decoded near the beginning; ``spoilt`` says that damaged ones came before it. ``claimed``
     is how many frames the header's durations amount to. ``duplicates`` is how many frames carry the time of another; if
@@ -72,13 +74,14 @@ class Probe:
     claimed: int = 0
     duplicates: int = 0
     leaps: int = 0
+    unshown: int = 0
     timeless: bool = False
     notes: tuple[str, ...] = ()
 
     @property
     def expected(self) -> int:
         """How many frames a whole and healthy file would show."""
-        return max(self.packets, self.announced or 0) - self.discarded
+        return max(self.packets, self.announced or 0) - self.discarded - self.unshown
 
 
 def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
@@ -130,7 +133,8 @@ def probe(path: str | Path) -> Probe:
 def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Probe:
     first: av.VideoFrame | None = None
     spoilt = False
-    packets = discarded = corrupt = untimed = backward = 0
+    packets = discarded = corrupt = untimed = backward = unshown = 0
+    vp8 = stream.codec_context.codec.canonical_name == "vp8"
     decoding_time: int | None = None
     times: list[int] = []
     last_untimed = 0  # as many packets had come by then
@@ -154,6 +158,8 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Prob
             decoding_time = packet.dts
         if packet.is_discard:
             discarded += 1
+        elif vp8 and not memoryview(packet)[0] & VP8_SHOWN:
+            unshown += 1
         elif packet.pts is None:
             untimed, last_untimed = untimed + 1, packets
         else:
@@ -172,7 +178,7 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Prob
         first,
         times=[] if backward else times,
         begin=_begin(stream, first if backward else None, times),
-        frames=packets - discarded if whole else None,
+        frames=packets - discarded - unshown if whole else None,
     )
     if times and untimed and last_untimed <= untimed + REORDERED:
         # Matroska cannot store times before 0: such frames come without one, and belong in front of the first with one
@@ -203,6 +209,7 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Prob
         claimed=_claimed(container, stream),
         duplicates=duplicates,
         leaps=leaps,
+        unshown=unshown,
         timeless=timeless,
         notes=tuple(_notes(info, look, timeless=timeless, leaps=leaps)),
     )

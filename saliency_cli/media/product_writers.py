@@ -7,8 +7,7 @@ import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TextIO
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -109,38 +108,27 @@ class StatsWriter(Product):
             self._stream.close()
 
 
-class StatsStream:
-    """The same lines to an open text stream such as ``sys.stdout``: each goes at once, and the stream stays open."""
+class StatsStream(Product):
+    """The same lines to stdout, which may be a terminal: each goes at once. Raises WriteError if there is no stdout."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.path, self.notes = Path("-"), list[str]()
-        self._stream = stream
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._out = Outlet(text=True)
 
     def write(self, index: int, seconds: float, values: Mapping[str, Any]) -> None:
         """Add the line of frame ``index``, shown from ``seconds`` on. Raises WriteError."""
         with write_errors(self.path):
-            self._stream.write(_line(index, seconds, values))
-            self._stream.flush()  # the next program in the pipe waits for it
-
-    def finish(self) -> None:
-        """Nothing: every line has gone."""
-
-    def close(self) -> None:
-        """Nothing: the stream is its owner's."""
-
-    def discard(self) -> None:
-        """Nothing: a stream keeps what it got."""
+            self._out.write(_line(index, seconds, values).encode("ascii"))
+            self._out.check()
 
     def interrupt(self) -> None:
-        """Nothing: the stream is its owner's."""
+        self._out.stop()
 
-    def __enter__(self) -> Self:
-        return self
+    def _finish(self) -> None:
+        self._out.finish()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+    def _abandon(self) -> None:
+        self._out.finish()
 
 
 class SidecarWriter(Product):

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from typing import Literal, Self
 
 from saliency_cli.errors import ReadError, UsageError
 from saliency_cli.media.choice import choose_decoder
-from saliency_cli.media.contents import recognise
+from saliency_cli.media.contents import holds_series, recognise
 from saliency_cli.media.decode_decord import DecordStopError, decode_decord, has_decord
 from saliency_cli.media.decode_pyav import decode_pyav
 from saliency_cli.media.folder import PICTURE_SUFFIXES, describe_pictures, list_frames, read_pictures
@@ -90,6 +91,10 @@ class Source:
     def delay(self) -> dict[str, float] | None:
         """Median and largest seconds from the arrival of a frame to ``delivered``; None for what does not arrive."""
         return None
+
+    def told(self, message: str) -> str:
+        """A message about the file that ``sound`` names, as one about the input."""
+        return message if self._spool is None else self._spool.told(message)
 
     def delivered(self, frame: Frame) -> None:
         """Note that everything about a frame has gone out."""
@@ -263,6 +268,9 @@ def _open_stdin(
         raise
     intake.close()
     try:
+        if contents.suffix in PICTURE_SUFFIXES and holds_series(kept.path):
+            contents = replace(contents, reason="pictures one after the other, read from a temporary file")
+            kept.mark_series()
         with told_apart(kept):
             source = _open_file(kept.path, decoder, fps, threads, start, end, spool=kept)
     except BaseException:
@@ -284,8 +292,8 @@ def _open_file(
     *,
     spool: Spool | None = None,
 ) -> Source:
-    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
-        folder = path.is_dir()
+    folder = os.path.isdir(path)  # a path that cannot be looked up is refused below, in one sentence
+    if folder or path.suffix.lower() in PICTURE_SUFFIXES:
         pictures = tuple(list_frames(path)) if folder else (path,)
         info = describe_pictures(path, pictures, kind="frames" if folder else "image", fps=fps)
         source = Source(info, pictures=pictures, decoder="opencv", reason="pictures", start=start, end=end, spool=spool)

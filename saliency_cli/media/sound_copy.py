@@ -38,10 +38,16 @@ class SoundCopy:
     """
 
     def __init__(
-        self, track: SoundTrack, container: av.container.OutputContainer, *, encoder: tuple[str, str] | None
+        self,
+        track: SoundTrack,
+        container: av.container.OutputContainer,
+        notes: list[str],
+        *,
+        encoder: tuple[str, str] | None,
     ) -> None:
-        """``encoder``: its name, and the samples that it takes; None to copy."""
-        self._track, self._container = track, container
+        """``encoder``: its name, and the samples that it takes; None to copy. ``notes`` is told what gets lost."""
+        self._track, self._container, self._notes = track, container, notes
+        self._lost = self._decoded = 0  # packets, where they are decoded
         self._waiting: AudioPacket | None = None
         self._from: Fraction | None = None
         self._shift = Fraction(0)
@@ -82,11 +88,11 @@ class SoundCopy:
         else:  # lists that have the names of encoders and decoders: "dca" for "dts"
             copy = not container.supported_codecs.isdisjoint({codec, stream.codec_context.name})
         if copy:
-            return cls(track, container, encoder=None)
+            return cls(track, container, notes, encoder=None)
         encoder = ENCODED.get(kind, AAC)
         new = {"aac": "AAC", "pcm_s16le": "PCM"}[encoder[0]]
         notes.append(f"{name}: its sound ({codec}) does not fit into this container and was encoded as {new}.")
-        return cls(track, container, encoder=encoder)
+        return cls(track, container, notes, encoder=encoder)
 
     def begin(self, first: Fraction | None, *, shift: Fraction) -> None:
         """Leave out what begins before ``first`` seconds, if given, and take ``shift`` seconds off every time."""
@@ -122,6 +128,8 @@ class SoundCopy:
         self.advance(end)
         if self._resampler is not None:
             self._encode([*self._resampler.resample(None), None])
+        if self._lost and not self._decoded:
+            self._notes.append(f"{self._track.name}: its sound cannot be decoded, and is missing.")
         self.close()
 
     def close(self) -> None:
@@ -142,7 +150,9 @@ class SoundCopy:
         try:
             frames = self._track.decode(packet)
         except av.FFmpegError:
+            self._lost += 1
             return  # one damaged packet: a gap of milliseconds
+        self._decoded += 1
         for frame in frames:
             tick = frame.time_base or packet.time_base
             seconds = None if frame.pts is None else frame.pts * tick - self._shift

@@ -25,6 +25,7 @@ __all__ = [
     "STDIN_NAME",
     "Intake",
     "Spool",
+    "is_stdin",
     "open_intake",
     "source_path",
     "told_apart",
@@ -34,6 +35,7 @@ STDIN: Final = Path("-")
 STDIN_NAME: Final = "stdin"  # in messages, and in the names of products
 DESCRIPTOR = 0
 CHUNK: Final = 1 << 16  # what a pipe holds
+SERIES: Final = ".video"  # the suffix of pictures one after the other
 
 
 class Intake:
@@ -86,11 +88,6 @@ class Intake:
             raise self._failure
 
     @property
-    def failed(self) -> bool:
-        """Whether reading ended otherwise than at the end."""
-        return self._failure is not None
-
-    @property
     def sha256(self) -> str:
         """Of what was read."""
         return self._digest.hexdigest()
@@ -133,6 +130,14 @@ def source_path(source: str | Path) -> Path:
     return path.absolute() if path == STDIN and isinstance(source, str) and source != str(STDIN) else path
 
 
+def is_stdin(path: Path) -> bool:
+    """Whether a file is the one that stdin was redirected from."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(DESCRIPTOR))
+    except OSError:  # nothing there, or no stdin
+        return False
+
+
 def open_intake() -> Intake:
     """Standard input, ready to be read.
 
@@ -166,7 +171,7 @@ class Spool:
         except OSError as error:
             raise _no_room(error, Path(tempfile.gettempdir())) from error
         self.path = Path(name)
-        self.remove = weakref.finalize(self, self.path.unlink, missing_ok=True)
+        self.remove = weakref.finalize(self, _unlink, self.path, self.path.with_suffix(SERIES))
         try:
             with open(handle, "wb", buffering=0) as file:
                 while part := intake.read(CHUNK):
@@ -181,6 +186,19 @@ class Spool:
             raise
         self.sha256 = intake.sha256
 
+    def mark_series(self) -> None:
+        """Let the file's name say no more that it is one picture."""
+        self.path = self.path.rename(self.path.with_suffix(SERIES))
+
+    def told(self, message: str) -> str:
+        """A message about this file, as one about stdin, which is what people know of."""
+        return message.replace(str(self.path), STDIN_NAME).replace(self.path.name, STDIN_NAME)
+
+
+def _unlink(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
 
 def _no_room(error: OSError, folder: Path) -> WriteError:
     what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
@@ -191,10 +209,10 @@ def _no_room(error: OSError, folder: Path) -> WriteError:
 
 @contextlib.contextmanager
 def told_apart(spool: Spool | None) -> Iterator[None]:
-    """Let messages about a temporary file speak of stdin, which is what people know of."""
+    """Let errors about a temporary file speak of stdin."""
     try:
         yield
     except (ReadError, UsageError) as error:
         if spool is None:
             raise
-        raise type(error)(str(error).replace(str(spool.path), STDIN_NAME)) from error.__cause__
+        raise type(error)(spool.told(str(error))) from error.__cause__

@@ -7,7 +7,7 @@ import os
 import select
 import stat
 import sys
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TextIO, cast
 
 from saliency_cli.errors import UsageError, WriteError
 
@@ -17,25 +17,25 @@ STDOUT_NAME: Final = "stdout"
 AT_ONCE: Final = getattr(select, "PIPE_BUF", 512)  # bytes that a pipe takes without waiting if it takes any
 
 
-def require_pipe() -> None:
-    """Raise UsageError if stdout is a terminal, which pictures would only upset, and WriteError if there is none."""
+def require_pipe(*, text: bool = False) -> None:
+    """Raise WriteError if there is no stdout, and UsageError if it is a terminal, which takes nothing but ``text``."""
     if sys.stdout is None:
         raise WriteError(f"{STDOUT_NAME} is closed; pipe it into a program, or name a file with -o.")
-    if sys.stdout.isatty():
+    if not text and sys.stdout.isatty():
         raise UsageError(
             f"-o - writes pictures to {STDOUT_NAME}, and that is a terminal; pipe it into a program, or into a file."
         )
 
 
 class Outlet:
-    """Where the bytes of a product go: a file's, or stdout (None), where they alone arrive.
+    """Where the bytes of a product go: a file's, or stdout (None), where they alone arrive. ``text``: they are ASCII.
 
     While it is open, whatever else is printed to stdout, by whichever library, comes out on stderr. ``write`` never
     raises, since a callback of FFmpeg's cannot: ``check`` raises what happened. Each write goes at once. ``stop``, from
     any thread, ends a write that waits because nobody reads.
     """
 
-    def __init__(self, file: BinaryIO | None = None) -> None:
+    def __init__(self, file: BinaryIO | None = None, *, text: bool = False) -> None:
         self._file: BinaryIO | None = file
         self._descriptor: int | None = None
         self._printed: int | None = None  # stdout's number, lent to stderr
@@ -44,7 +44,7 @@ class Outlet:
         self._woken = self._wake = -1
         self._stopped = False
         if file is None:
-            self._take_stdout()
+            self._take_stdout(text)
 
     def write(self, content: bytes) -> int:
         """Hand on all of it; nothing after a failure."""
@@ -80,16 +80,16 @@ class Outlet:
                 os.close(self._wake)
                 self._woken = self._wake = -1
 
-    def _take_stdout(self) -> None:
-        require_pipe()
+    def _take_stdout(self, text: bool) -> None:
+        require_pipe(text=text)
         sys.stdout.flush()
+        buffer = getattr(sys.stdout, "buffer", None)
         try:
-            self._printed = sys.stdout.fileno()
+            self._printed = sys.stdout.buffer.fileno()
         except (AttributeError, OSError, ValueError):  # a stand-in, as in notebooks and tests
-            buffer = getattr(sys.stdout, "buffer", None)
-            if buffer is None:
+            if buffer is None and not text:
                 raise WriteError(f"{STDOUT_NAME} takes text only here; name a file with -o.") from None
-            self._file = buffer
+            self._file = buffer or cast(BinaryIO, _Letters(sys.stdout))
             return
         self._descriptor = os.dup(self._printed)
         if sys.platform == "win32":
@@ -120,3 +120,13 @@ class Outlet:
             poll.register(self._woken, select.POLLIN)
             poll.poll()
         return not self._stopped
+
+
+class _Letters:
+    """A text stream that takes ASCII's bytes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.flush = stream, stream.flush
+
+    def write(self, content: bytes) -> int:
+        return self._stream.write(content.decode("ascii"))

@@ -17,9 +17,9 @@ from saliency_cli.media.contents import Contents
 from saliency_cli.media.conversion import Look, look_of, remarks
 from saliency_cli.media.decode_pyav import decode_packets
 from saliency_cli.media.delays import Delays
-from saliency_cli.media.description import describe
+from saliency_cli.media.description import describe, frame_step
 from saliency_cli.media.dimensions import DECODER_LIMITS
-from saliency_cli.media.probe import DEMUX_ERRORS, PACKETS_TO_FIRST_FRAME, VideoPacket, video_stream
+from saliency_cli.media.probe import DEMUX_ERRORS, PACKETS_TO_FIRST_FRAME, REORDERED, VideoPacket, video_stream
 from saliency_cli.media.reader import Source
 from saliency_cli.media.sound_feed import AudioPacket, SoundFeed
 from saliency_cli.media.stdin import STDIN, STDIN_NAME, Intake
@@ -38,6 +38,7 @@ USUAL_RATES = tuple(
     Fraction(number, of) for number in (24, 25, 30, 50, 60) for of in (Fraction(1), Fraction(1001, 1000))
 )
 Y4M_FRAME = len(b"FRAME\n")
+MPEG = ("mpegts", "mpeg")  # their clocks have 33 bits
 MOST_COMING = 256  # packets whose frames may still come out of the decoder
 
 
@@ -67,7 +68,8 @@ class StreamedSource(Source):
         self._packets, self._look, self._feed = packets, look, feed
         self.warnings += remarks(look)
         self._begun = self._broken = False
-        self._came = self._size = 0  # packets of pictures, and bytes of the last of them
+        self._came = self._size = 0  # packets of pictures to be shown, and bytes of the last of them
+        self._hidden = 0  # packets that an edit list hides
         self._last: tuple[int | None, bool] = (None, False)  # the time of the last of them, and whether it is damaged
         self._coming: dict[int | None, float] = {}  # when packets came whose frames are still to be decoded, by pts
         self._arrived: dict[int, float] = {}  # when frames came that are still to be delivered, by index
@@ -107,7 +109,8 @@ class StreamedSource(Source):
 
     def _decode(self) -> Iterator[Frame]:
         decoded = 0
-        for frame in decode_packets(self._shown(), self._stream, self.info, self._look, warn=self._warn):
+        wraps = self._contents.format in MPEG
+        for frame in decode_packets(self._shown(), self._stream, self.info, self._look, wraps=wraps, warn=self._warn):
             decoded += 1
             came = self._coming.pop(frame.pts, None)
             if self._end is not None and frame.pts >= self._end:
@@ -128,7 +131,9 @@ class StreamedSource(Source):
                 self._broken = packet.is_corrupt
                 self._hear(cast(AudioPacket, packet))
             else:
-                if packet.size and not packet.is_discard:
+                if packet.size and packet.is_discard:
+                    self._hidden += 1
+                elif packet.size:
                     self._came += 1
                     self._last, self._size = (packet.pts, packet.is_corrupt), packet.size
                     self._coming[packet.pts] = time.perf_counter()
@@ -138,7 +143,7 @@ class StreamedSource(Source):
 
     def _count(self, decoded: int) -> None:
         """Say what was lost."""
-        announced, size, unit = self._stream.frames, self._contents.size, self._contents.unit
+        announced, size, unit = self._stream.frames - self._hidden, self._contents.size, self._contents.unit
         lost = max(self._came, announced) - decoded
         pts, corrupt = self._last
         cut = self._broken or corrupt or (lost > 0 and pts in self._coming)
@@ -187,7 +192,7 @@ def open_stream(
         container = av.open(
             cast(Any, intake),
             format=contents.format,
-            options={**AT_ONCE, **DECODER_LIMITS},
+            options={"protocol_whitelist": "none", **AT_ONCE, **DECODER_LIMITS},  # no stream leads elsewhere
             buffer_size=BUFFER,
             metadata_errors="replace",  # titles in an old encoding
         )
@@ -225,11 +230,14 @@ def _begun(
     intake.check()
     if first is None:
         raise ReadError(f"{STDIN_NAME} announces a video but gives no frame; check what writes to it.")
-    begin = first.pts if first.pts is not None else first.dts or 0
-    info = describe(container, stream, STDIN, first, times=[], begin=begin, frames=None)
+    untimed, begin = (0, first.pts) if first.pts is not None else _untimed(early, packets, stream)
+    info = describe(
+        container, stream, STDIN, first, times=[], begin=begin if begin is not None else first.dts or 0, frames=None
+    )
     if not stream.average_rate:
         info = replace(info, rate=_rate(early, packets, stream) or info.rate)
-        intake.check()
+    intake.check()
+    info = replace(info, start=info.start - untimed * frame_step(info) * info.time_base)
     return StreamedSource(
         info,
         intake=intake,
@@ -273,6 +281,25 @@ def _first_frame(
             break
     stream.codec_context.flush_buffers()
     return early, first
+
+
+def _untimed(
+    early: list[AnyPacket | None], packets: Iterator[AnyPacket | None], stream: av.VideoStream
+) -> tuple[int, int | None]:
+    """How many packets without a time come first, and the first time there is; 0 and None where none comes soon.
+
+    Matroska cannot store times before 0: such frames come without one, up to as many later as are out of order. What
+    is looked at comes in ``early`` then.
+    """
+    untimed, times = 0, list[int]()
+    last = 0  # packets that came since one without a time
+    for packet in chain(tuple(early), _kept(packets, early)):
+        if packet is not None and packet.stream is stream and packet.size:
+            untimed, last = (untimed + 1, 0) if packet.pts is None else (untimed, last + 1)
+            times += [] if packet.pts is None else [packet.pts]
+        if last > REORDERED or len(early) >= PACKETS_TO_FIRST_FRAME:
+            break
+    return (untimed, min(times)) if times else (0, None)
 
 
 def _rate(

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from clips import Tone, box_range, make_clip, make_sound
 from fakes import program, video_facts
@@ -88,6 +90,15 @@ def test_a_damaged_still_image(vsal: Any, folder: Path, earlier: Path) -> None:
     (folder / "still.png").write_bytes(b"no picture")
     check(vsal("predict", "still.png", "-o", "o.png"), 3, "still.png is no picture")
     assert sorted(state(folder)) == ["o.mp4", "still.png"]
+
+
+def test_libraries_say_nothing_of_a_torn_picture(folder: Path) -> None:
+    """In a process of its own: what they write does not pass through Python."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = cv2.imencode(".tif", noise)[1].tobytes()
+    (folder / "still.tif").write_bytes(content[: len(content) // 2])
+    with program("predict", "still.tif", cwd=folder) as process:
+        check(finish(process), 3, "still.tif is no picture")
 
 
 def test_a_truncated_video_gives_what_can_be_read(vsal: Any, folder: Path) -> None:

@@ -17,6 +17,8 @@ from clips import Tone, make_clip
 from fakes import ROOT, program, video_facts
 from piped import SIZE, frames_of, piped, raw_frames
 
+from saliency_cli.cli.console import progress_bar
+
 pytestmark = pytest.mark.timeout(120)
 
 STAND_IN = ROOT / "tests" / "stand_in_ffmpeg.py"
@@ -176,3 +178,19 @@ def test_what_is_wrong_with_stdin(
     assert result.stderr.startswith("vsal: error: ")
     assert sentence in result.stderr
     assert list(folder.iterdir()) == []
+
+
+def test_nobody_reads_the_names_of_several_products(vsal: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("saliency_cli.pipeline.load_predictor", lambda _: None)
+    monkeypatch.setattr("saliency_cli.pipeline.predict", ended)
+    result = vsal("predict", "a.mp4", "b.mp4")
+    assert (result.exit_code, result.output) == (141, "")
+
+
+def test_no_progress_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)  # as where a shell closed it
+    with progress_bar("clip.mp4") as on_progress:
+        on_progress(1, 2)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import Tone, box_range, cut_clip, make_clip, make_sound, overwrite, read_number
@@ -110,6 +111,23 @@ def foreign_tag(folder: Path) -> Path:
     return path
 
 
+def unshown(folder: Path) -> Path:
+    """VP8 with two frames that are only there to predict others from, as encoders with two passes make them."""
+    path = folder / "unshown.webm"
+    with av.open(str(make_clip(folder / "shown.webm", codec="libvpx"))) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(old.demux(video=0)):
+            content = bytearray(bytes(packet))
+            if number in (5, 12):
+                content[0] &= ~0x10  # show_frame
+            if content:
+                copy = av.Packet(bytes(content))
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+                copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+                new.mux(copy)
+    return path
+
+
 def lying_duration(folder: Path) -> Path:
     """Matroska that claims to last 30,000 years."""
     path = make_clip(folder / "clip.mkv", b_frames=0)
@@ -138,6 +156,10 @@ READABLE: dict[str, Readable] = {
     "hevc 10 bit": Readable(clip("clip.mp4", **TEN_BIT), steady(20), "decord", "plain hevc"),
     "vp8": Readable(clip("clip.webm", codec="libvpx"), steady(20), "decord", "plain vp8"),
     "vp9": Readable(clip("clip.webm", codec="libvpx-vp9"), steady(20), "decord", "plain vp9"),
+    "vp8 with frames not shown": Readable(
+        unshown, tuple(time for time in steady(20) if time * 25 not in (5, 12)),
+        "pyav", "frames that are not to be shown (2)", numbers=tuple(n for n in range(20) if n not in (5, 12)),
+    ),
     "av1": Readable(clip("clip.mp4", codec="libsvtav1", frames=6), steady(6), "pyav", "decord does not read av1"),
     "prores": Readable(
         clip("clip.mov", codec="prores_ks", pix_fmt="yuv422p10le", frames=5), steady(5), "decord", "plain prores"
@@ -165,6 +187,11 @@ READABLE: dict[str, Readable] = {
     "gif": Readable(
         clip("clip.gif", codec="gif", pix_fmt="rgb8", rate=10), steady(20, rate=10), "pyav", "decord does not read gif"
     ),
+    "asf": Readable(
+        clip("clip.asf", codec="mpeg4", b_frames=0, container="asf"), steady(20), "pyav", "decord does not open asf"
+    ),
+    "ivf": Readable(clip("clip.ivf", codec="libvpx"), steady(20), "pyav", "decord does not open ivf"),
+    "ogg": Readable(clip("clip.ogv", codec="libvpx"), steady(20), "pyav", "decord does not open ogg"),
     # Lengths and sizes
     "one frame": Readable(clip("clip.mp4", frames=1), steady(1), "decord", "plain h264"),
     "62 frames": Readable(clip("clip.mp4", frames=62), steady(62), "decord", "plain h264"),
@@ -290,9 +317,9 @@ def test_every_frame_once_at_its_time(tmp_path: Path, which: str) -> None:
 
 
 KEPT = [
-    "h264 mkv", "hevc 10 bit", "vp9", "transport stream", "raw stream", "gif", "ntsc", "variable rate mp4",
-    "variable rate mkv", "late start", "sound later", "edit list", "times before 0 mkv", "clock jumps forwards",
-    "clock leaps by a day",
+    "h264 mkv", "hevc 10 bit", "vp8 with frames not shown", "vp9", "transport stream", "raw stream", "gif", "ntsc",
+    "variable rate mp4", "variable rate mkv", "late start", "sound later", "edit list", "times before 0 mkv",
+    "clock jumps forwards", "clock leaps by a day",
     "one time for all", "end to end, of two sizes", "turned by 90", "turned mkv", "interlaced", "two streams",
     "title that is no unicode", "no index avi", "odd size h264", "one frame",
 ]  # fmt: skip
@@ -380,6 +407,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "noise": (written("noise.mp4", np.random.default_rng(1).bytes(4096)), "is no media file"),
     "sound only": (lambda folder: make_sound(folder / "sound.m4a", Tone(seconds=0.2)), "has sound but no video"),
     "lost index": (lost_index, "has lost its index (moov)"),
+    "name too long": (lambda folder: folder / ("a" * 300 + ".mp4"), "cannot be read (File name too long)"),
     "index of no length": (
         written("loop.mp4", b"\0\0\0\x10ftypisom" + bytes(4) + b"\0\0\0\1free" + bytes(64)), "has lost its index (moov)"
     ),

@@ -102,6 +102,7 @@ def plain(folder: Path) -> Path:
         ({"untimed": 1}, "timestamp"),
         ({"backward": 1}, "jumps back"),
         ({"duplicates": 2}, "carry the time of another: 2"),
+        ({"unshown": 2}, "not to be shown (2)"),
         ({"spoilt": True}, "damaged frames at the beginning"),
         ({"first": None}, "damaged frames at the beginning"),
         ({"claimed": 10**9}, "reserve memory for the 1,000,000,000 frames"),

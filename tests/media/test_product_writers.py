@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
+import sys
+import threading
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from piped import stdout_pipe
 
 from saliency_cli.errors import UsageError, WriteError
 from saliency_cli.media import ArrayWriter, ImageWriter, PngWriter, SidecarWriter, StatsStream, StatsWriter
@@ -130,21 +132,45 @@ def test_statistics_are_json_lines(tmp_path: Path) -> None:
     assert lines[1]["seconds"] == 0.333333
 
 
-def test_statistics_on_a_stream_come_at_once() -> None:
-    stream = io.StringIO()
-    with StatsStream(stream) as writer:
+def test_statistics_on_stdout_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = '{"frame": 3, "seconds": 0.12}\n'
+    with stdout_pipe(monkeypatch) as pipe, StatsStream() as writer:
         writer.write(3, 0.12, {})
-        assert stream.getvalue() == '{"frame": 3, "seconds": 0.12}\n'
-    assert not stream.closed
+        print("a library talks", flush=True)
+        assert os.read(pipe, 1000).decode() == line
+    letters = io.StringIO()  # as in a notebook
+    monkeypatch.setattr(sys, "stdout", letters)
+    with StatsStream() as writer:
+        writer.write(3, 0.12, {})
+        assert letters.getvalue() == line
+    assert not letters.closed
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(WriteError, match="stdout is closed"):
+        StatsStream()
 
 
-def test_a_reader_that_went_away() -> None:
-    class Gone(io.StringIO):
-        def flush(self) -> None:
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+def test_statistics_that_nobody_reads_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stdout_pipe(monkeypatch) as pipe:
+        stats = StatsStream()
 
-    with pytest.raises(WriteError, match="program that read the output"), StatsStream(Gone()) as writer:
-        writer.write(0, 0.0, {})
+        def write() -> None:
+            for index in range(5000):  # more than a pipe holds
+                stats.write(index, 0.0, {"mean": 0.5})
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        os.read(pipe, 1)  # it has begun
+        stats.interrupt()
+        writer.join(10)
+        assert not writer.is_alive()
+        stats.discard()
+
+
+def test_a_reader_that_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stdout_pipe(monkeypatch) as pipe:
+        os.close(pipe)
+        with pytest.raises(WriteError, match="program that read the output"), StatsStream() as writer:
+            writer.write(0, 0.0, {})
 
 
 @pytest.mark.parametrize("name", ["maps", "a.png", "a.npz", "a.npy", "a.jsonl"])

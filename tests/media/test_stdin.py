@@ -99,6 +99,33 @@ def test_a_picture_is_a_picture(monkeypatch: pytest.MonkeyPatch, suffix: str) ->
         open_source("-")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_pictures_one_after_the_other_are_a_video(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    pictures = [cv2.imencode(suffix, draw_number(number))[1].tobytes() for number in range(3)]
+    with piped(monkeypatch, b"".join(pictures)), open_source("-") as source:
+        assert [read_number(frame.pixels) for frame in source] == [0, 1, 2]
+        assert source.reason.startswith("stdin is pictures one after the other")
+    photograph = pictures[0][:2] + b"\xff\xe2\0\x08MPF\0xx" + pictures[0][2:] + pictures[1]
+    if suffix == ".jpg":
+        with piped(monkeypatch, photograph), open_source("-") as source:
+            assert [read_number(frame.pixels) for frame in source] == [0]
+
+
+def test_packets_that_are_hidden_or_untimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an edit list hides is not lost; what Matroska has no times for comes before 0, in front of the others."""
+    begins_before = {"start": -0.2, "container_options": {"avoid_negative_ts": "disabled"}}
+    for name, numbers in (("cut.mp4", range(5, 20)), ("early.mkv", range(20))):
+        path = make_clip(tmp_path / name, frames=20, faststart=name == "cut.mp4", **begins_before)
+        with open_source(path, decoder="pyav") as file:
+            expected = seen(file)
+        with piped(monkeypatch, path), open_source("-") as source:
+            assert isinstance(source, StreamedSource)
+            assert seen(source) == expected
+        assert [number for number, *_ in expected] == list(numbers)
+        assert source.info.start == file.info.start
+        assert source.warnings == []
+
+
 def test_a_part_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_clip(tmp_path / "a.mkv", frames=20, sound=Tone())
     with piped(monkeypatch, path), open_source("-", start=0.2, end=0.6) as source:

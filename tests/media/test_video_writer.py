@@ -13,7 +13,7 @@ import pytest
 from clips import Tags, Tone, draw_number, make_clip, make_sound, read_number
 
 from saliency_cli.errors import UsageError, WriteError
-from saliency_cli.media import VideoWriter, open_source, sound_copy
+from saliency_cli.media import VideoWriter, open_source, sound_copy, sound_tracks
 from saliency_cli.media.sound_copy import _SampleClock
 from saliency_cli.types import AudioInfo, ColourInfo, VideoInfo
 
@@ -160,6 +160,16 @@ def test_sound_that_does_not_fit_is_encoded(tmp_path: Path) -> None:
         assert (context.name, context.sample_rate, context.layout.nb_channels) == ("aac", 32000, 2)
     assert onset(tmp_path / "o.mp4") == pytest.approx(0, abs=0.005)
     assert packets(tmp_path / "o.mp4")[-1][0] == pytest.approx(0.8, abs=0.05)
+
+
+def test_sound_that_cannot_be_decoded_is_missing_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise av.InvalidDataError(1, "no")
+
+    monkeypatch.setattr(sound_tracks._FileTrack, "decode", refused)
+    source = make_sound(tmp_path / "s.wav", Tone(seconds=0.2, codec="pcm_s16le"))
+    writer = write(tmp_path / "o.mp4", [0, TICK], source=source)
+    assert writer.notes[1:] == ["s.wav: its sound cannot be decoded, and is missing."]
 
 
 def sound_end(path: Path) -> float:
