@@ -59,7 +59,7 @@ def _write_error(path: Path | str, error: OSError) -> WriteError:
     reason = _REASONS.get(error.errno or 0)
     if reason is None:
         reason = f"{error.strerror or error}; choose another folder"
-    return WriteError(f"{path} cannot be written: {reason}.")
+    return WriteError(f"{'stdout' if str(path) == '-' else path} cannot be written: {reason}.")
 
 
 @contextmanager

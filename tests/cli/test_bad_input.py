@@ -288,7 +288,7 @@ def test_a_full_stdout(folder: Path) -> None:
         _, err = process.communicate(timeout=100)
     assert process.returncode == 3
     assert len(err.splitlines()) == 1
-    assert "- cannot be written: the disk is full" in err
+    assert "stdout cannot be written: the disk is full" in err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
