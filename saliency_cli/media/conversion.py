@@ -7,6 +7,7 @@ range takes a way of its own, through 16 bits; everything else is as swscale giv
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -29,6 +30,8 @@ KNOWN: Final = frozenset({RGB, 1, UNKNOWN, 4, 5, 6, 7, BT2020})
 # Constant luminance differs from the usual BT.2020 in colourful edges only; and what is reserved means nothing.
 READ_AS: Final = {RESERVED: UNKNOWN, BT2020_CONSTANT: BT2020}
 LIMITED: Final = 1
+# Sample entries of Dolby Vision; those with a picture for all displays are tagged PQ, HLG or SDR under the codec's own
+DOLBY_VISION: Final = frozenset({"dvhe", "dvh1", "dvav", "dva1", "dav1"})
 
 
 UPRIGHT: Final = Orientation()
@@ -60,9 +63,19 @@ def look_of(first: av.VideoFrame | None) -> Look:
     )
 
 
-def remarks(look: Look) -> list[str]:
+def remarks(stream: av.VideoStream, info: VideoInfo, look: Look) -> Iterator[str]:
     """What people should know of how they see a video, a sentence each."""
-    return ["The video is interlaced: each frame is read as stored, two fields woven."] if look.interlaced else []
+    if look.interlaced:
+        yield "The video is interlaced: each frame is read as stored, two fields woven."
+    if not info.hdr and _codec_tag(stream) in DOLBY_VISION:
+        yield "The video is Dolby Vision without a picture for other displays: its colours are wrong; convert it first."
+
+
+def _codec_tag(stream: av.VideoStream) -> str:
+    try:
+        return stream.codec_context.codec_tag
+    except UnicodeDecodeError:  # four bytes of any kind
+        return ""
 
 
 class Converter:

@@ -211,7 +211,7 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> Prob
         leaps=leaps,
         unshown=unshown,
         timeless=timeless,
-        notes=tuple(_notes(info, look, timeless=timeless, leaps=leaps)),
+        notes=tuple(_notes(stream, info, look, timeless=timeless, leaps=leaps)),
     )
 
 
@@ -231,8 +231,8 @@ def _claimed(container: InputContainer, stream: av.VideoStream) -> int:
     return int(seconds * max((rate for rate in rates if rate), default=Fraction(1)))
 
 
-def _notes(info: VideoInfo, look: Look, *, timeless: bool, leaps: int) -> Iterator[str]:
-    yield from remarks(look)
+def _notes(stream: av.VideoStream, info: VideoInfo, look: Look, *, timeless: bool, leaps: int) -> Iterator[str]:
+    yield from remarks(stream, info, look)
     if leaps:
         yield "The clock leaps by more than a day: what comes behind goes on without a pause."
     if timeless:

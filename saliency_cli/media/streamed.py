@@ -66,7 +66,7 @@ class StreamedSource(Source):
         super().__init__(info, decoder="pyav", reason=f"{STDIN_NAME} is {contents.reason}", start=start, end=end)
         self._intake, self._contents, self._container, self._stream = intake, contents, container, stream
         self._packets, self._look, self._feed = packets, look, feed
-        self.warnings += remarks(look)
+        self.warnings += remarks(stream, info, look)
         self._begun = self._broken = False
         self._came = self._size = 0  # packets of pictures to be shown, and bytes of the last of them
         self._hidden = 0  # packets that an edit list hides

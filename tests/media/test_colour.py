@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from clips import make_clip
 from fakes import fake
 from numpy.typing import NDArray
 
@@ -304,3 +305,21 @@ def test_mapping_does_not_depend_on_what_lies_around() -> None:
     for mapper in (ToneMapper("pq"), ToneMapper("hlg")):
         whole = mapper.map(pixels)
         assert np.array_equal(whole[40:50, 7:9], mapper.map(np.ascontiguousarray(pixels[40:50, 7:9])))
+
+
+@pytest.mark.parametrize(("tag", "said"), [(b"dvhe", True), (b"hev1", False)])
+def test_dolby_vision_that_others_cannot_show_is_said(tmp_path: Path, tag: bytes, said: bool) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=3, codec="libx265", pix_fmt="yuv420p10le")
+    content = clip.read_bytes()
+    assert content.count(b"hev1") == 1  # its sample entry
+    clip.write_bytes(content.replace(b"hev1", tag))
+    with open_source(clip) as source:
+        assert len(list(source)) == 3
+    assert any("Dolby Vision" in warning for warning in source.warnings) == said
+
+
+def test_a_sample_entry_of_any_four_bytes(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=3, codec="libx265", pix_fmt="yuv420p10le")
+    clip.write_bytes(clip.read_bytes().replace(b"hev1", b"\xff\xfe\x00\x80"))
+    with pytest.raises(ReadError, match="no decoder"):
+        open_source(clip)
