@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -141,12 +141,16 @@ def predict(
         if options.rate is not None and reader.info.kind == "video":
             raise UsageError(f"--fps {options.rate:g}: {reader.name} is a video and has its own times; leave it out.")
         planned = plan_outputs(path, reader.info.kind, options, others=others, folder=folder, name=name)
+        if options.resume and planned[0].path is None:
+            raise UsageError("--resume: what went to stdout is gone, and cannot be gone on from; give a file with -o.")
         predictor, options = _ready(predictor, options)
         log.info("%s: read by %s (%s)", reader.name, reader.decoder, reader.reason)
         log.info("%s: on %s (%s)", reader.name, predictor.device, predictor.device_reason)
         log.info("%s: in %s (%s)", reader.name, predictor.precision, predictor.precision_reason)
         with no_folders_left(planned), ExitStack() as stack:
-            kept = stack.enter_context(_segments(reader, predictor, options, planned[0])) if options.resume else None
+            # A long film takes long to read for its digest: once, and only where it is told
+            origin = _origin(reader, predictor, options) if options.resume else None
+            kept = stack.enter_context(_segments(reader, predictor, planned[0], origin)) if origin else None
             sinks = [stack.enter_context(open_sink(output, reader.info, options, reader.sound)) for output in planned]
             resumed = kept.frames if kept else 0
             frames = _write_all(reader, predictor, options, sinks, clock, warnings, on_progress, kept)
@@ -167,9 +171,9 @@ def predict(
                 resumed=resumed,
                 delay=reader.delay,
             )
-            origin = provenance(reader.info, predictor.model, options, reader.sha256 or digest_of(path))
             for output in planned:
                 if output.path is not None:
+                    origin = origin or _origin(reader, predictor, options)
                     sidecar = stack.enter_context(SidecarWriter(output.path))
                     sidecar.write({"product": output.product, **origin, **prediction.record()})
                     sidecar.finish()
@@ -314,15 +318,18 @@ def _predicted(
                 on_progress(done, reader.expected)
 
 
+def _origin(reader: Source, predictor: SaliencyPredictor, options: PredictOptions) -> dict[str, Any]:
+    """What the sidecars say of where the products come from."""
+    digest = reader.sha256 or digest_of(Path(reader.info.path))
+    return provenance(reader.info, predictor.model, options, digest)
+
+
 def _segments(
-    reader: Source, predictor: SaliencyPredictor, options: PredictOptions, product: Output
+    reader: Source, predictor: SaliencyPredictor, product: Output, origin: Mapping[str, Any]
 ) -> AbstractContextManager[Segments | None]:
     """The finished parts of a prediction; None for a picture, which is soon done."""
-    if product.path is None:
-        raise UsageError("--resume: what went to stdout is gone, and cannot be gone on from; give a file with -o.")
-    if reader.info.kind == "image":
+    if reader.info.kind == "image" or product.path is None:
         return nullcontext()
-    origin = provenance(reader.info, predictor.model, options, digest_of(Path(reader.info.path)))
     run = {"device": str(predictor.device), "precision": predictor.precision, "decoder": reader.decoder}
     return open_segments(product.path, {**origin, **run})
 

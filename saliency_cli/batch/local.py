@@ -14,6 +14,7 @@ from saliency_cli.batch.isolated import IsolatedWorker, Load, load_pipeline
 from saliency_cli.batch.jobs import Job, Outcome
 from saliency_cli.errors import UsageError, VsalError
 from saliency_cli.media import PICTURE_SUFFIXES
+from saliency_cli.media.threads import threads_wanted
 from saliency_cli.options import PredictOptions
 
 __all__ = ["Place", "are_tiny", "places", "run_locally"]
@@ -74,8 +75,7 @@ def cores() -> int:
         have = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         have = os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(have, int(asked)) if asked.isdecimal() and int(asked) else have
+    return min(have, threads_wanted() or have)
 
 
 def run_locally(

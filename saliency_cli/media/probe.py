@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -27,6 +27,7 @@ from saliency_cli.media.opening import open_container
 from saliency_cli.types import VideoInfo
 
 __all__ = [
+    "AnyPacket",
     "Probe",
     "VideoPacket",
     "probe",
@@ -34,6 +35,7 @@ __all__ = [
     "video_stream",
 ]
 
+AnyPacket: TypeAlias = "av.Packet[Any]"
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 
 # A stream may begin far from a key frame; after so many packets without a picture we stop trying to see one
@@ -104,15 +106,15 @@ def _video_streams(container: InputContainer) -> list[av.VideoStream]:
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
-def read_packets(container: InputContainer, stream: av.VideoStream) -> Iterator[VideoPacket | None]:
-    """All packets of a stream, the empty last one that flushes the decoder included; None where reading failed.
+def read_packets(container: InputContainer, *streams: Any) -> Iterator[AnyPacket | None]:
+    """All packets of some streams, the empty last ones that flush decoders included; None where reading failed.
 
     Reading goes on behind a damaged place as long as the format can find its way again.
     """
     failures = 0
     while failures < DEMUX_ERRORS:
         try:
-            yield from container.demux(stream)
+            yield from container.demux(*streams)
             return
         except av.FFmpegError:
             failures += 1

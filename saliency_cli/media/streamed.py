@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import av
 from av.container import InputContainer
@@ -19,7 +19,14 @@ from saliency_cli.media.decode_pyav import decode_packets
 from saliency_cli.media.delays import Delays
 from saliency_cli.media.description import describe, frame_step
 from saliency_cli.media.dimensions import DECODER_LIMITS
-from saliency_cli.media.probe import DEMUX_ERRORS, PACKETS_TO_FIRST_FRAME, REORDERED, VideoPacket, video_stream
+from saliency_cli.media.probe import (
+    PACKETS_TO_FIRST_FRAME,
+    REORDERED,
+    AnyPacket,
+    VideoPacket,
+    read_packets,
+    video_stream,
+)
 from saliency_cli.media.reader import Source
 from saliency_cli.media.sound_feed import AudioPacket, SoundFeed
 from saliency_cli.media.stdin import STDIN, STDIN_NAME, Intake
@@ -28,7 +35,6 @@ from saliency_cli.types import Frame, VideoInfo
 
 __all__ = ["StreamedSource", "open_stream"]
 
-AnyPacket: TypeAlias = "av.Packet[Any]"
 
 # No frames are read ahead to guess a rate: headers tell it, or the first two frames do
 AT_ONCE = {"fpsprobesize": "0"}
@@ -225,7 +231,7 @@ def _begun(
     feed: SoundFeed | None = None
     if isinstance(heard, av.AudioStream) and getattr(heard, "codec_context", None) is not None:
         feed = SoundFeed(heard, which=container.streams.audio.index(heard) + 1, streams=len(container.streams.audio))
-    packets = _demuxed(container, [stream] if feed is None else [stream, feed.stream])
+    packets = read_packets(container, stream, *(() if feed is None else (feed.stream,)))
     early, first = _first_frame(packets, stream)
     intake.check()
     if first is None:
@@ -250,18 +256,6 @@ def _begun(
         start=start,
         end=end,
     )
-
-
-def _demuxed(container: InputContainer, streams: list[Any]) -> Iterator[AnyPacket | None]:
-    """All packets of the streams, with the empty ones that flush decoders; None where reading failed."""
-    failures = 0
-    while failures < DEMUX_ERRORS:
-        try:
-            yield from container.demux(streams)
-            return
-        except av.FFmpegError:
-            failures += 1
-            yield None
 
 
 def _first_frame(
