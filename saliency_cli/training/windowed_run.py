@@ -13,11 +13,12 @@ from torch import Tensor
 
 from saliency_cli._version import __version__
 from saliency_cli.datasets import Dataset, FrameRecording, Layout, Recording, open_dataset
-from saliency_cli.errors import DeviceError, UsageError
+from saliency_cli.errors import UsageError
 from saliency_cli.inference.device import DTYPES, choose_device, choose_precision
 from saliency_cli.media import probe
 from saliency_cli.models.checkpoint import read_checkpoint, save_checkpoint
 from saliency_cli.models.registry import build
+from saliency_cli.training.flat import flatten
 from saliency_cli.training.frames import FrameStore
 from saliency_cli.training.ranks import Ranks
 from saliency_cli.training.saving import LAST
@@ -57,11 +58,6 @@ def run_windowed(
     """
     place, _ = choose_device(device)
     chosen, _ = choose_precision(precision, place)
-    if chosen == "bf16" and place.type == "cpu":
-        raise DeviceError(
-            "--precision bf16: a CPU's gradients of three-dimensional convolutions are wrong in it (torch 2.13); "
-            "use fp32, or a GPU."
-        )
     resumes = resume and (folder / LAST).exists()
     if not resumes:
         check_start(recipe, encoder=encoder, init=init, soundnet=soundnet)
@@ -73,6 +69,8 @@ def run_windowed(
 
     torch.manual_seed(recipe.seed)
     module = build(recipe.model)
+    if chosen == "bf16" and place.type == "cpu":
+        flatten(module)  # a CPU's gradients of three-dimensional convolutions are wrong in bf16 (torch 2.13)
     started = "" if resumes else load_start(module, recipe, encoder=encoder, init=init, soundnet=soundnet)
     at_once = recipe.schedule.at_once
     trainer = WindowedTrainer(
