@@ -248,9 +248,9 @@ def _tidy(jobs: Iterable[Job]) -> None:
 
 
 def _weights_sha256(options: PredictOptions) -> str:
-    from saliency_cli.models.registry import DEFAULTS, resolve_weights  # imports torch
+    from saliency_cli.models.registry import default_weights, resolve_weights  # imports torch
 
-    return resolve_weights(DEFAULTS[options.model] if options.weights is None else options.weights)[1]
+    return resolve_weights(default_weights(options.model) if options.weights is None else options.weights)[1]
 
 
 def _occupied(jobs: Sequence[Job]) -> frozenset[str]:

@@ -100,6 +100,10 @@ def pull(
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Take weights whose publisher names no checksum as they come.")
     ] = False,
+    place: Annotated[
+        str | None,
+        typer.Option("--from", metavar="PLACE", help="A folder, or an https address, that has the file."),
+    ] = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -108,7 +112,7 @@ def pull(
     from saliency_cli.models import manifest
 
     with progress_bar(name, unit="bytes/s") as on_progress:
-        file = manifest.pull(name, unverified=unverified, progress=on_progress)
+        file = manifest.pull(name, place=place, unverified=unverified, progress=on_progress)
     typer.echo(file)
 
 

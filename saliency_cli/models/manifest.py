@@ -1,6 +1,8 @@
 """Which weights there are, where they lie, and how to get them. This module imports no torch.
 
 Weights lie in two places: those that come with vsal in :func:`weights_folder`, downloaded ones in :func:`store`.
+The clone has more of the former than the wheel, which is to stay small: for the rest, :func:`pull` takes a place to
+bring them from, a clone's ``weights`` folder or an https address.
 A manifest entry without a SHA-256 is downloaded only on demand (``unverified``), and pinned then: the sum is written
 beside the file, in the format of ``sha256sum``, and every later load is held to it.
 """
@@ -11,10 +13,11 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,19 @@ from filelock import FileLock
 from saliency_cli.errors import WeightsError
 from saliency_cli.models.download import download, drop_unlabelled
 
-__all__ = ["Entry", "Verified", "entries", "entry", "find", "pull", "sha256_of", "store", "verify", "weights_folder"]
+__all__ = [
+    "Entry",
+    "Verified",
+    "entries",
+    "entry",
+    "find",
+    "how_to_get",
+    "pull",
+    "sha256_of",
+    "store",
+    "verify",
+    "weights_folder",
+]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +53,8 @@ class Entry:
     file: str
     architecture: str
     description: str
-    url: str = ""  # "": comes with vsal, there is nothing to download
+    url: str = ""  # "": comes with vsal, or lies where ``pull`` is told
+    in_wheel: bool = False  # of those without a url: comes with every vsal, not with the clone alone
     sha256: str = ""  # "": unknown until the first download
     size: int = 0  # bytes; 0: unknown
     licence: str = ""
@@ -110,19 +126,27 @@ def verify(name: str) -> Verified:
     if expected is not None and found != expected:
         raise WeightsError(
             f"{path} has the SHA-256 {found} and should have {expected}: "
-            f"delete it{f' and run `{_pull_command(wanted)}`' if wanted.url else ' and install vsal again'}."
+            f"delete it and {'install vsal again' if wanted.in_wheel else f'run `{_pull_command(wanted)}`'}."
         )
     return Verified(name, path, found, expected)
 
 
-def pull(name: str, *, unverified: bool = False, progress: Progress | None = None) -> Path:
-    """Download the weights ``name`` into :func:`store`, unless they are on this machine; the path of the file.
+def how_to_get(name: str) -> str:
+    """That the weights ``name`` are not on this machine, and what to do. ``WeightsError`` for an unknown name."""
+    return _how_to_get(entry(name))
 
-    An interrupted download is resumed, a damaged one removed; two processes do not disturb each other. ``progress``
-    is told the bytes so far and, if known, in all. ``unverified``: also if no checksum says what should come.
+
+def pull(name: str, *, place: str | None = None, unverified: bool = False, progress: Progress | None = None) -> Path:
+    """Bring the weights ``name`` into :func:`store`, unless they are on this machine; the path of the file.
+
+    An interrupted download is resumed, a damaged one removed; two processes do not disturb each other. ``place`` is a
+    folder or an https address where a file of that name lies, instead of the manifest's address. ``progress`` is told
+    the bytes so far and, if known, in all. ``unverified``: also if no checksum says what should come.
     Raises ``WeightsError``.
     """
     wanted = entry(name)
+    if place is not None:
+        wanted = replace(wanted, url=_at(place, wanted.file), page="")
     folder = store()
     if _find(wanted) is None and wanted.url and not unverified and _expected(wanted, folder / wanted.file) is None:
         raise WeightsError(
@@ -159,7 +183,10 @@ def _fetch(entry: Entry, goal: Path, progress: Progress | None) -> None:
     part = goal.with_name(f"{goal.name}.part")
     if _expected(entry, goal) is None:
         drop_unlabelled(part)
-    download(entry.url, part, progress=progress, otherwise=_by_hand(entry))
+    if "://" in entry.url:
+        download(entry.url, part, progress=progress, otherwise=_by_hand(entry))
+    else:
+        shutil.copyfile(entry.url, part)
     found, expected = sha256_of(part), _expected(entry, goal)
     if expected is not None and found != expected:
         part.unlink()
@@ -168,6 +195,16 @@ def _fetch(entry: Entry, goal: Path, progress: Progress | None) -> None:
             f"run `{_pull_command(entry)}` again, or {_by_hand(entry)}."
         )
     part.replace(goal)
+
+
+def _at(place: str, file: str) -> str:
+    """The file's address in a folder, or under a web address."""
+    if "://" in place:
+        return f"{place.rstrip('/')}/{file}"
+    path = Path(place).expanduser() / file
+    if not path.is_file():
+        raise WeightsError(f"{place} holds no {file}: name a folder, or an https address, where it lies.")
+    return str(path)
 
 
 def _expected(entry: Entry, path: Path) -> str | None:
@@ -199,16 +236,26 @@ def _find(entry: Entry) -> Path | None:
 
 
 def _pull_command(entry: Entry) -> str:
-    return f"vsal models pull {entry.name}{'' if entry.sha256 else ' --unverified'}"
+    place = "" if entry.url else " --from PLACE"
+    return f"vsal models pull {entry.name}{place}{'' if entry.sha256 else ' --unverified'}"
 
 
 def _by_hand(entry: Entry) -> str:
-    return f"download {entry.page or entry.url} with a browser and put it at {store() / entry.file}"
+    address, goal = entry.page or entry.url, store() / entry.file
+    if "://" not in address:
+        return f"copy {address} to {goal}"
+    return f"download {address} with a browser and put it at {goal}"
 
 
 def _how_to_get(entry: Entry) -> str:
-    if not entry.url:
+    if entry.in_wheel:
         return f"the weights {entry.name} ({entry.file}) come with vsal but are not there: install vsal again."
+    if not entry.url:
+        return (
+            f"the weights {entry.name} ({entry.file}) lie in the folder weights of vsal's repository, not in its "
+            f"wheel: run `{_pull_command(entry)}`, where PLACE is that folder of a clone, or an https address that has "
+            "the file."
+        )
     return (
         f"the weights {entry.name} ({entry.file}) are not on this machine: "
         f"run `{_pull_command(entry)}`, or {_by_hand(entry)}."

@@ -17,9 +17,13 @@ from saliency_cli.models.config import Architecture, ModelConfig
 from saliency_cli.models.tased import TASEDConfig, TASEDNet
 from saliency_cli.models.tsfp import TSFPConfig, TSFPNet
 
-__all__ = ["DEFAULTS", "LoadedModel", "build", "config_of", "load_model", "resolve_weights"]
+__all__ = ["DEFAULTS", "LoadedModel", "build", "config_of", "default_weights", "load_model", "resolve_weights"]
 
-DEFAULTS: Mapping[Architecture, str] = {"tsfp": "tsfp-lite0", "tased": "tased-dhf1k"}
+DEFAULTS: Mapping[Architecture, tuple[str, ...]] = {
+    "tsfp": ("tsfp-lite0",),
+    "tased": ("tased-dhf1k",),
+}
+"""The weights that an architecture takes unless others are named: the first that are on this machine."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +56,7 @@ def build(config: ModelConfig) -> nn.Module:
 def load_model(name: str = "tsfp", *, weights: str | os.PathLike[str] | None = None) -> LoadedModel:
     """Build an architecture, ``"tsfp"`` or ``"tased"``, and load its weights.
 
-    ``weights`` is a name of the manifest or a path; by default the architecture's own (:data:`DEFAULTS`). A ``.pt``
+    ``weights`` is a name of the manifest or a path; by default :func:`default_weights`. A ``.pt``
     file does not say which network it belongs to: it is taken for the released TASED-Net if that was asked for.
     Raises ``UsageError`` for an unknown name, ``WeightsError`` if the weights are missing, damaged, other than the
     manifest says, or those of another network.
@@ -60,12 +64,25 @@ def load_model(name: str = "tsfp", *, weights: str | os.PathLike[str] | None = N
     if name not in get_args(Architecture):
         raise UsageError(f"{name!r} is no model: use one of {', '.join(get_args(Architecture))}.")
     architecture = cast(Architecture, name)
-    path, sha256 = resolve_weights(DEFAULTS[architecture] if weights is None else weights)
+    path, sha256 = resolve_weights(default_weights(architecture) if weights is None else weights)
     checkpoint = read_checkpoint(path)
     config = config_of(checkpoint, architecture, source=str(path))
     module = build(config)
     load_strictly(module, checkpoint.state, path)
     return LoadedModel(module.eval(), config, path, sha256, checkpoint.metadata)
+
+
+def default_weights(architecture: Architecture) -> str:
+    """The name of the first of the architecture's :data:`DEFAULTS` that is on this machine.
+
+    Files that are there count, whatever is in them: damaged ones are complained of, not passed over.
+    Raises ``WeightsError`` if there are none, and says how to get each.
+    """
+    names = DEFAULTS[architecture]
+    found = next((name for name in names if manifest.find(name) is not None), None)
+    if found is None:
+        raise WeightsError("; or ".join(manifest.how_to_get(name) for name in names))
+    return found
 
 
 def resolve_weights(weights: str | os.PathLike[str]) -> tuple[Path, str]:

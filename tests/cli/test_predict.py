@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -338,7 +339,13 @@ def test_a_short_folder_is_looped(vsal: Any, folder: Path, monkeypatch: pytest.M
     assert len(clips) == 3
 
 
-def test_tased_without_its_weights_says_where_to_get_them(vsal: Any, clip: Path, folder: Path, tmp_path: Path) -> None:
+def test_tased_without_weights_says_where_to_get_some(
+    vsal: Any, clip: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "wheel"
+    wheel.mkdir()
+    shutil.copy(manifest.weights_folder() / "manifest.toml", wheel)
+    monkeypatch.setattr(manifest, "weights_folder", lambda: wheel)
     result = vsal("predict", clip, "--model", "tased")
     assert result.exit_code == 4
     assert "run `vsal models pull tased-dhf1k --unverified`" in result.stderr

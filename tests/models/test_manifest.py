@@ -300,11 +300,56 @@ class TestPins:
             manifest.verify("net")
 
 
+class TestPullFromAPlace:
+    """Weights of the repository that the wheel does not carry."""
+
+    @pytest.fixture
+    def wheel(self, server: Server, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The manifest names the sum and no address; the path that the file will have."""
+        offer(server, tmp_path, monkeypatch, sha256=SHA256, url="")
+        return store / "net.pt"
+
+    def test_without_a_place(self, wheel: Path) -> None:
+        with pytest.raises(WeightsError, match="run `vsal models pull net --from PLACE`"):
+            manifest.pull("net")
+        assert not wheel.exists()
+
+    def test_a_clones_folder(self, wheel: Path, tmp_path: Path) -> None:
+        (tmp_path / "clone").mkdir()
+        (tmp_path / "clone" / "net.pt").write_bytes(CONTENT)
+        assert manifest.pull("net", place=str(tmp_path / "clone")) == wheel
+        assert wheel.read_bytes() == CONTENT
+        assert (tmp_path / "clone" / "net.pt").exists()
+        assert not wheel.with_name("net.pt.part").exists()
+
+    @pytest.mark.parametrize("end", ["", "/"])
+    def test_an_address(self, wheel: Path, server: Server, end: str) -> None:
+        assert manifest.pull("net", place=f"http://127.0.0.1:{server.server_address[1]}{end}") == wheel
+        assert wheel.read_bytes() == CONTENT
+
+    def test_another_file_of_that_name(self, wheel: Path, tmp_path: Path) -> None:
+        (tmp_path / "net.pt").write_bytes(b"older weights")
+        with pytest.raises(WeightsError, match=f"should have {SHA256}; it was removed: run .*, or copy "):
+            manifest.pull("net", place=str(tmp_path))
+        assert not wheel.exists()
+        assert not wheel.with_name("net.pt.part").exists()
+        assert (tmp_path / "net.pt").read_bytes() == b"older weights"
+
+    def test_a_folder_without_it(self, wheel: Path, tmp_path: Path) -> None:
+        with pytest.raises(WeightsError, match=r"holds no net\.pt: name a folder, or an https address, where it lies"):
+            manifest.pull("net", place=str(tmp_path))
+
+    def test_an_address_that_is_not_https(self, wheel: Path) -> None:
+        with pytest.raises(WeightsError, match="over HTTPS only"):
+            manifest.pull("net", place="ftp://example.org/weights")
+
+
 class TestPlaces:
     def test_the_manifest_of_this_project(self) -> None:
         known = manifest.entries()
         assert list(known) == ["tsfp-lite0", "tased-dhf1k"]
-        assert known["tsfp-lite0"].file == "tsfp-lite0.safetensors"
+        assert [name for name, entry in known.items() if entry.in_wheel] == ["tsfp-lite0"]
+        assert all(entry.sha256 for entry in known.values() if not entry.url)
         tased = known["tased-dhf1k"]
         assert (tased.file, tased.licence) == ("TASED_updated.pt", "MIT")
         assert tased.url.startswith("https://drive.usercontent.google.com/")
@@ -313,7 +358,7 @@ class TestPlaces:
         self, server: Server, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         offer(server, tmp_path, monkeypatch, url="")
-        with pytest.raises(WeightsError, match="come with vsal but are not there"):
+        with pytest.raises(WeightsError, match="lie in the folder weights of vsal's repository, not in its wheel"):
             manifest.pull("net")
         store.mkdir()
         (store / "net.pt").write_bytes(b"downloaded")

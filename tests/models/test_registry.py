@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ from saliency_cli.errors import UsageError, WeightsError
 from saliency_cli.models import manifest
 from saliency_cli.models.checkpoint import convert, save_checkpoint
 from saliency_cli.models.config import ModelConfig
-from saliency_cli.models.registry import DEFAULTS, build, load_model
+from saliency_cli.models.registry import DEFAULTS, build, default_weights, load_model
 from saliency_cli.models.tased import TASEDNet
 from saliency_cli.models.tsfp import TSFPNet
 
@@ -93,27 +94,44 @@ def test_names_that_do_not_exist() -> None:
 
 def test_defaults_are_in_the_manifest() -> None:
     known = manifest.entries()
-    assert {architecture: known[name].architecture for architecture, name in DEFAULTS.items()} == {
-        "tsfp": "tsfp",
-        "tased": "tased",
-    }
+    for architecture, names in DEFAULTS.items():
+        assert {known[name].architecture for name in names} == {architecture}
 
 
-def test_missing_weights_say_where_to_get_them(tmp_path: Path) -> None:
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights as the wheel has them: the manifest and the embedded model's file, here an empty one."""
+    folder = tmp_path / "wheel"
+    folder.mkdir()
+    shutil.copy(manifest.weights_folder() / "manifest.toml", folder)
+    (folder / "tsfp-lite0.safetensors").touch()
+    monkeypatch.setattr(manifest, "weights_folder", lambda: folder)
+    return folder
+
+
+def test_missing_weights_say_where_to_get_them(wheel: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         load_model("tased")
     message = str(caught.value)
     assert "https://drive.google.com/file/d/1y4KSTm-e7kP84k0IyVI-rRtmYZkrC-wL" in message
     assert str(tmp_path / "store" / "TASED_updated.pt") in message
-    assert "vsal models pull tased-dhf1k" in message
+    assert "`vsal models pull tased-dhf1k --unverified`" in message
 
 
-def test_weights_put_there_by_hand_are_found(tmp_path: Path) -> None:
+def test_weights_put_there_by_hand_are_found(wheel: Path, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     path = tmp_path / "store" / "TASED_updated.pt"
     torch.save(reference.state_dict(reference.keys("tased"), seed=1), path)
+    assert default_weights("tased") == "tased-dhf1k"
     assert load_model("tased").weights == path
     assert load_model("tased", weights="tased-dhf1k").weights == path
+
+
+def test_damaged_weights_are_not_passed_over(wheel: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "TASED_updated.pt").write_bytes(b"half a download")
+    with pytest.raises(WeightsError, match="damaged or no checkpoint"):
+        load_model("tased")
 
 
 def test_public_names() -> None:
