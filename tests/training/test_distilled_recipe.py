@@ -27,8 +27,10 @@ def test_tsfp_net_learns_from_nothing_but_a_teacher() -> None:
     assert (recipe.teacher.weights, recipe.teacher.share, recipe.teacher.features) == ("tsfp-lite0", 0.5, 1)
     assert recipe.loss == LossWeights(kl=1, cc=0.5, nss=0)
     kinds = [(stage.kind, stage.size, stage.clip_length) for stage in recipe.stages]
-    assert kinds == [("pictures", (96, 160), 1), ("clips", (96, 160), 16), ("clips", (192, 352), 32)]
-    assert [recipe.length_at(number) for number in range(3)] == [16, 16, 32]
+    pictures = [("pictures", (96, 160), 1), ("pictures", (160, 256), 1)]
+    assert kinds == [*pictures, ("clips", (128, 224), 16), ("clips", (192, 352), 32)]
+    assert [recipe.length_at(number) for number in range(4)] == [16, 16, 16, 32]
+    assert [stage.norms for stage in recipe.stages] == ["learn", "learn", "learn", "freeze"]
     build(recipe.model)
 
 
@@ -37,7 +39,7 @@ def test_tased_net_learns_on_the_encoder_of_tsfp_net() -> None:
     assert (recipe.start, recipe.model.input_size) == ("encoder", (224, 384))
     first, *others = recipe.stages
     assert (first.taps, first.encoder_share) == ("sum", 0)
-    assert [stage.encoder_share for stage in others] == [1, 1]
+    assert [stage.encoder_share for stage in others] == [0.5, 1]
 
 
 def test_nss_weighs_nothing_unless_it_is_asked_for(tmp_path: Path) -> None:
@@ -72,16 +74,16 @@ def test_rates() -> None:
         ("loss.ssim=1", r"\[loss\]: unknown keys ssim"),
         ("model.clip_length=16", "the last of .* must be of clips of 16 frames of 192x352"),
         ("model.input_size=[96, 160]", "the last of .* must be of clips of 32 frames of 96x160"),
-        ("stages.2.kind=pictures", "the last of .* must be of clips"),
+        ("stages.3.kind=pictures", "the last of .* must be of clips"),
         ("stages=[]", "the last of .* must be of clips"),
         ("stages=3", r"\[\[stages\]\] must be a list of tables"),
         ("stages=[3]", "stage 1: must be a table"),
         ("stages.0.kind=sounds", "stage 1: kind = 'sounds' does not fit"),
         ("stages.0.pace=3", "stage 1: unknown keys pace"),
         ("stages.0.clip_length=16", "stage 1: pictures of 16 frames do not fit tsfp; it takes 1"),
-        ("stages.1.clip_length=8", "stage 2: clips of 8 frames do not fit tsfp; it takes 16, 32, 48"),
-        ("stages.1.clip_length=48", "stage 3: clips of 48 and of 32 frames are no multiples"),
-        ("stages.1.kind=pictures", "stage 2: pictures of 16 frames"),
+        ("stages.2.clip_length=8", "stage 3: clips of 8 frames do not fit tsfp; it takes 16, 32, 48"),
+        ("stages.2.clip_length=48", "stage 4: clips of 48 and of 32 frames are no multiples"),
+        ("stages.2.kind=pictures", "stage 3: pictures of 16 frames"),
         ("stages.0.size=[100, 160]", "a size of 100x160 does not fit: both sides must be multiples of 32"),
         ("stages.0.steps=0", "steps and checkpoint_every must be at least 1"),
         ("stages.0.rate=0", "rate and last_rate must be above 0"),
@@ -101,8 +103,14 @@ def test_a_single_small_picture() -> None:
         project("tsfp-s3d-open", "stages.0.batch=1", "stages.0.size=[32, 32]")
 
 
+def test_frozen_norms_need_no_other_clip() -> None:
+    assert project("tsfp-s3d-open", "stages.3.batch=1", "stages.3.norms=freeze").stages[3].batch == 1
+    with pytest.raises(UsageError, match="norms = 'melt' does not fit"):
+        project("tsfp-s3d-open", "stages.3.norms=melt")
+
+
 def test_a_key_that_is_missing(tmp_path: Path) -> None:
-    text = (RECIPES / "tased-open.toml").read_text().replace("steps = 2500", "")
+    text = (RECIPES / "tased-open.toml").read_text().replace("steps = 800", "")
     (tmp_path / "recipe.toml").write_text(text)
     with pytest.raises(UsageError, match=r"stage 1: .*missing 1 required positional argument: 'steps'"):
         load_recipe(tmp_path / "recipe.toml")
