@@ -1,9 +1,9 @@
 """Three-dimensional modules in their two-dimensional forms, for training on a CPU, and networks that look at pictures.
 
 All of S3D's kernels lie either in space or in time: the ones are convolutions of single frames, the others of (k, 1)
-kernels where a picture's places stand side by side. In channels-last memory both are views, and nothing is copied. Two
-reasons to train so: torch's gradients of three-dimensional convolutions in bf16 are wrong on CPUs (2.13), those of
-these forms are right; and they are faster, in fp32 too.
+kernels where a picture's places stand side by side. In channels-last memory both are views, and nothing is copied. The
+reason to train so: torch's gradients of three-dimensional convolutions in bf16 are wrong on CPUs (2.13), those of
+these forms are right, and in bf16 they are faster than the others in fp32; in fp32 they are not.
 
 Modules keep their parameters and names: only their class is exchanged, for one that computes the same otherwise. The
 tensors between them are (B, C, T, H, W) as ever.
