@@ -121,7 +121,7 @@ def verify(name: str) -> Verified:
     wanted = entry(name)
     path = _find(wanted)
     if path is None:
-        raise WeightsError(_how_to_get(wanted))
+        raise WeightsError(how_to_get(name))
     found, expected = sha256_of(path), _expected(wanted, path)
     if expected is not None and found != expected:
         raise WeightsError(
@@ -133,7 +133,19 @@ def verify(name: str) -> Verified:
 
 def how_to_get(name: str) -> str:
     """That the weights ``name`` are not on this machine, and what to do. ``WeightsError`` for an unknown name."""
-    return _how_to_get(entry(name))
+    wanted = entry(name)
+    if wanted.in_wheel:
+        return f"the weights {wanted.name} ({wanted.file}) come with vsal but are not there: install vsal again."
+    if not wanted.url:
+        return (
+            f"the weights {wanted.name} ({wanted.file}) lie in the folder weights of vsal's repository, not in its "
+            f"wheel: run `{_pull_command(wanted)}`, where PLACE is that folder of a clone, or an https address that "
+            "has the file."
+        )
+    return (
+        f"the weights {wanted.name} ({wanted.file}) are not on this machine: "
+        f"run `{_pull_command(wanted)}`, or {_by_hand(wanted)}."
+    )
 
 
 def pull(name: str, *, place: str | None = None, unverified: bool = False, progress: Progress | None = None) -> Path:
@@ -186,7 +198,7 @@ def _fetch(entry: Entry, goal: Path, progress: Progress | None) -> None:
     if "://" in entry.url:
         download(entry.url, part, progress=progress, otherwise=_by_hand(entry))
     else:
-        shutil.copyfile(entry.url, part)
+        _copy(Path(entry.url), part)
     found, expected = sha256_of(part), _expected(entry, goal)
     if expected is not None and found != expected:
         part.unlink()
@@ -195,6 +207,15 @@ def _fetch(entry: Entry, goal: Path, progress: Progress | None) -> None:
             f"run `{_pull_command(entry)}` again, or {_by_hand(entry)}."
         )
     part.replace(goal)
+
+
+def _copy(source: Path, goal: Path) -> None:
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise WeightsError(f"{source} cannot be read ({error.strerror or error}): check its permissions.") from error
+    with file, goal.open("wb") as copy:
+        shutil.copyfileobj(file, copy)
 
 
 def _at(place: str, file: str) -> str:
@@ -245,18 +266,3 @@ def _by_hand(entry: Entry) -> str:
     if "://" not in address:
         return f"copy {address} to {goal}"
     return f"download {address} with a browser and put it at {goal}"
-
-
-def _how_to_get(entry: Entry) -> str:
-    if entry.in_wheel:
-        return f"the weights {entry.name} ({entry.file}) come with vsal but are not there: install vsal again."
-    if not entry.url:
-        return (
-            f"the weights {entry.name} ({entry.file}) lie in the folder weights of vsal's repository, not in its "
-            f"wheel: run `{_pull_command(entry)}`, where PLACE is that folder of a clone, or an https address that has "
-            "the file."
-        )
-    return (
-        f"the weights {entry.name} ({entry.file}) are not on this machine: "
-        f"run `{_pull_command(entry)}`, or {_by_hand(entry)}."
-    )

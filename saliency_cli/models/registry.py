@@ -81,7 +81,7 @@ def default_weights(architecture: Architecture) -> str:
     names = DEFAULTS[architecture]
     found = next((name for name in names if manifest.find(name) is not None), None)
     if found is None:
-        raise WeightsError("; or ".join(manifest.how_to_get(name) for name in names))
+        raise WeightsError("; or, ".join(manifest.how_to_get(name).removesuffix(".") for name in names) + ".")
     return found
 
 

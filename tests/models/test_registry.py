@@ -15,7 +15,7 @@ import torch
 
 import saliency_cli.models as models
 from saliency_cli.errors import UsageError, WeightsError
-from saliency_cli.models import manifest
+from saliency_cli.models import manifest, registry
 from saliency_cli.models.checkpoint import convert, save_checkpoint
 from saliency_cli.models.config import ModelConfig
 from saliency_cli.models.registry import DEFAULTS, build, default_weights, load_model
@@ -116,6 +116,14 @@ def test_missing_weights_say_where_to_get_them(wheel: Path, tmp_path: Path) -> N
     assert "https://drive.google.com/file/d/1y4KSTm-e7kP84k0IyVI-rRtmYZkrC-wL" in message
     assert str(tmp_path / "store" / "TASED_updated.pt") in message
     assert "`vsal models pull tased-dhf1k --unverified`" in message
+    assert message.endswith(".")
+
+
+def test_several_weights_that_are_missing_make_one_sentence(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.DEFAULTS, "tsfp", ("tsfp-lite0", "tased-dhf1k"))
+    (wheel / "tsfp-lite0.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"install vsal again; or, the weights tased-dhf1k .*\w\.pt\.$"):
+        default_weights("tsfp")
 
 
 def test_weights_put_there_by_hand_are_found(wheel: Path, tmp_path: Path) -> None:
