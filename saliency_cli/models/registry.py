@@ -21,7 +21,7 @@ __all__ = ["DEFAULTS", "LoadedModel", "build", "config_of", "default_weights", "
 
 DEFAULTS: Mapping[Architecture, tuple[str, ...]] = {
     "tsfp": ("tsfp-lite0",),
-    "tased": ("tased-dhf1k",),
+    "tased": ("tased-dhf1k", "tased-open"),  # the authors' own before ours, once a user has them
 }
 """The weights that an architecture takes unless others are named: the first that are on this machine."""
 

@@ -349,6 +349,7 @@ def test_tased_without_weights_says_where_to_get_some(
     result = vsal("predict", clip, "--model", "tased")
     assert result.exit_code == 4
     assert "run `vsal models pull tased-dhf1k --unverified`" in result.stderr
+    assert "run `vsal models pull tased-open --from PLACE`" in result.stderr
     assert "https://drive.google.com" in result.stderr
     assert str(tmp_path / "store" / "TASED_updated.pt") in result.stderr
     assert [path.name for path in folder.iterdir()] == ["clip.mp4"]

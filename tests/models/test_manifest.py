@@ -347,7 +347,7 @@ class TestPullFromAPlace:
 class TestPlaces:
     def test_the_manifest_of_this_project(self) -> None:
         known = manifest.entries()
-        assert list(known) == ["tsfp-lite0", "tased-dhf1k"]
+        assert list(known) == ["tsfp-lite0", "tased-dhf1k", "tased-open", "tsfp-s3d-open"]
         assert [name for name, entry in known.items() if entry.in_wheel] == ["tsfp-lite0"]
         assert all(entry.sha256 for entry in known.values() if not entry.url)
         tased = known["tased-dhf1k"]

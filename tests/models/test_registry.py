@@ -116,6 +116,7 @@ def test_missing_weights_say_where_to_get_them(wheel: Path, tmp_path: Path) -> N
     assert "https://drive.google.com/file/d/1y4KSTm-e7kP84k0IyVI-rRtmYZkrC-wL" in message
     assert str(tmp_path / "store" / "TASED_updated.pt") in message
     assert "`vsal models pull tased-dhf1k --unverified`" in message
+    assert "`vsal models pull tased-open --from PLACE`" in message
     assert message.endswith(".")
 
 
@@ -126,7 +127,9 @@ def test_several_weights_that_are_missing_make_one_sentence(wheel: Path, monkeyp
         default_weights("tsfp")
 
 
-def test_weights_put_there_by_hand_are_found(wheel: Path, tmp_path: Path) -> None:
+def test_the_authors_weights_go_before_ours(wheel: Path, tmp_path: Path) -> None:
+    (wheel / "tased-open.safetensors").touch()
+    assert default_weights("tased") == "tased-open"
     (tmp_path / "store").mkdir()
     path = tmp_path / "store" / "TASED_updated.pt"
     torch.save(reference.state_dict(reference.keys("tased"), seed=1), path)
@@ -135,7 +138,8 @@ def test_weights_put_there_by_hand_are_found(wheel: Path, tmp_path: Path) -> Non
     assert load_model("tased", weights="tased-dhf1k").weights == path
 
 
-def test_damaged_weights_are_not_passed_over(wheel: Path, tmp_path: Path) -> None:
+def test_the_authors_weights_are_not_passed_over_when_damaged(wheel: Path, tmp_path: Path) -> None:
+    (wheel / "tased-open.safetensors").touch()
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "TASED_updated.pt").write_bytes(b"half a download")
     with pytest.raises(WeightsError, match="damaged or no checkpoint"):
