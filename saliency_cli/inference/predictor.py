@@ -16,6 +16,7 @@ from saliency_cli.inference.hearing import Listen
 from saliency_cli.inference.preparing import memory_errors
 from saliency_cli.inference.streaming import Memory, StreamingPredictor
 from saliency_cli.inference.windowed import plain_maps, prepared_frames
+from saliency_cli.models import manifest
 from saliency_cli.models.registry import LoadedModel
 from saliency_cli.models.tased import TASEDNet
 from saliency_cli.models.tsfp import TSFPNet
@@ -25,6 +26,8 @@ __all__ = ["Listen", "Memory", "SaliencyPredictor"]
 
 # Architecture and encoder of networks whose maps were measured in lower precisions: docs/models.md, "Precision".
 MEASURED = frozenset({("tsfp", "efficientnet-lite0"), ("tsfp", "s3d")})
+# What max-unpooling makes of rounding depends on the weights.
+MEASURED_WEIGHTS = ("tased-open",)
 
 
 class SaliencyPredictor:
@@ -47,7 +50,7 @@ class SaliencyPredictor:
         self.model = model
         self.device, self.device_reason = choose_device(device)
         self.precision, self.precision_reason = choose_precision(
-            precision, self.device, exact=exact, measured=(model.config.architecture, model.config.encoder) in MEASURED
+            precision, self.device, exact=exact, measured=_measured(model)
         )
         self.exact = exact
         with memory_errors(self.device):
@@ -128,3 +131,10 @@ class SaliencyPredictor:
     def _check_ears(self, listen: Listen | None) -> None:
         if listen is not None and not self.model.config.audio:
             raise UsageError(f"{self.model.weights.name} has no audio branch; predict without sound.")
+
+
+def _measured(model: LoadedModel) -> bool:
+    """Whether lower precisions are known to leave the maps of this network, or of these very weights, as they are."""
+    if (model.config.architecture, model.config.encoder) in MEASURED:
+        return True
+    return model.sha256 in {manifest.entry(name).sha256 for name in MEASURED_WEIGHTS}
