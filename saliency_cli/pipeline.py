@@ -224,7 +224,8 @@ def saliency_frames(
     **changes: Any,
 ) -> Iterator[SaliencyFrame]:
     """The maps of a video one after the other, post-processed as for the products but at the network's size."""
-    options = replace(options or PredictOptions(), **changes)
+    # Nothing is written, and of all products arrays allow every option
+    options = replace(options or PredictOptions(write=("arrays",)), **changes)
     with _open(source_path(source), options) as reader:
         predictor, options = _ready(predictor, options)
         warnings: list[str] = []

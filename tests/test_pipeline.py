@@ -194,7 +194,7 @@ def test_the_video_s_maximum_keeps_the_ratios_between_frames(clip: Path, monkeyp
 
 
 def test_without_normalisation_maps_keep_their_values(clip: Path) -> None:
-    maps = np.stack([m.saliency for m in saliency_frames(clip, normalize="none", write=("stats",), predictor=fake())])
+    maps = np.stack([m.saliency for m in saliency_frames(clip, normalize="none", predictor=fake())])
     np.testing.assert_array_equal(maps, np.stack([sees(number) for number in range(12)]))
 
 
@@ -255,7 +255,7 @@ def test_what_the_weights_cannot_do_is_said_before_anything_is_written(
     with pytest.raises(UsageError, match=sentence):
         predict(clip, predictor=fake(), output=str(clip.parent / "o"), **options)
     with pytest.raises(UsageError, match=sentence):
-        list(saliency_frames(clip, predictor=fake(), **options))
+        list(saliency_frames(clip, predictor=fake(), **{"write": ("overlay",), **options}))
     assert list(clip.parent.iterdir()) == [clip]
 
 
@@ -485,6 +485,14 @@ def test_an_input_that_vanishes_on_the_way_leaves_no_product(tmp_path: Path, cli
     with pytest.raises((ReadError, OSError)):
         predict(clip, output=str(tmp_path / "o.mp4"), predictor=fake(), on_progress=on_progress)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_raw_maps_need_no_more_than_that_word(clip: Path) -> None:
+    maps = [m.saliency for m in saliency_frames(clip, raw=True, predictor=fake())]
+    finished = [m.saliency for m in saliency_frames(clip, predictor=fake())]
+    assert len(maps) == len(finished)
+    assert max(m.max() for m in maps) < 1  # as the network gave them
+    assert {float(m.max()) for m in finished} == {1.0}
 
 
 def test_saliency_frames_can_be_left_early(clip: Path) -> None:
