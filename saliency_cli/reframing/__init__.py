@@ -1,0 +1,1 @@
+"""Cropping a video along the predicted attention, as a camera operator would."""

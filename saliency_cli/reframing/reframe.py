@@ -1,0 +1,328 @@
+"""From a video to its crop: read once to see where attention is, and once more to cut.
+
+::
+
+    reframe("clip.mp4", "9:16")
+
+    decoder ──▶ cuts, network ──▶ attention along the axis ──▶ path of the crop
+    decoder ──────────────────────────────────────────────────▶ crop ──▶ encoder
+
+Of each frame only the attention along one axis is kept, half a kilobyte, until the path is planned.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from saliency_cli.errors import ReadError, UsageError
+from saliency_cli.inference.predictor import SaliencyPredictor
+from saliency_cli.media import STDIN, SidecarWriter, Source, VideoWriter, atomic_file, open_source, source_path
+from saliency_cli.outputs import STDOUT, no_folders_left_of
+from saliency_cli.pipeline import load_predictor, use_threads
+from saliency_cli.postprocess import finished
+from saliency_cli.provenance import digest_of, provenance
+from saliency_cli.queues import Ahead
+from saliency_cli.reframing.aspect import Aspect, Crop
+from saliency_cli.reframing.crop import Box, cut_out, drawn
+from saliency_cli.reframing.cuts import CutFinder
+from saliency_cli.reframing.goals import Goals, plan_goals
+from saliency_cli.reframing.options import ReframeOptions
+from saliency_cli.reframing.path import plan_path
+from saliency_cli.reframing.script import as_commands, as_json
+from saliency_cli.reframing.targets import held
+from saliency_cli.timings import StageClock
+from saliency_cli.types import Frame, SaliencyFrame
+
+__all__ = ["Reframing", "reframe"]
+
+log = logging.getLogger(__name__)
+
+DEPTH = 4  # frames that wait between two stages
+BINS = 128  # of the attention along the axis
+
+OnProgress = Callable[[int, int | None], None]
+"""Called with the number of frames seen or written and, if it is known, of all: each counts in both passes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reframing:
+    """What a reframing did.
+
+    Attributes:
+        source: the input.
+        output, path: the video and the path's file, None where none was asked for; ``-`` is stdout.
+        size: width and height of the crop, in pixels of the upright source.
+        seconds: (N,), the frames' presentation times.
+        boxes: (N, 4), the window of each frame: x, y, width, height in pixels of the upright source.
+        cuts: the times at which a shot begins, but for the first.
+        attention: the part of the predicted attention that lies within the crop, on average; None if the crop is the
+            whole frame, and nothing was predicted.
+        decoder, device, precision, weights: what did it, and why; empty where nothing was predicted.
+        timings: seconds that each stage was busy, and in all.
+    """
+
+    source: Path
+    output: Path | None
+    path: Path | None
+    size: tuple[int, int]
+    seconds: NDArray[np.float64]
+    boxes: NDArray[np.int64]
+    cuts: tuple[float, ...]
+    attention: float | None
+    decoder: str
+    device: str
+    precision: str
+    weights: str
+    warnings: tuple[str, ...]
+    timings: dict[str, float]
+
+    def record(self) -> dict[str, Any]:
+        """How it went, for sidecars: all but the path itself."""
+        width, height = self.size
+        names = ("decoder", "device", "precision", "timings", "warnings")
+        return {
+            "crop": {"width": width, "height": height},
+            "cuts": [round(cut, 6) for cut in self.cuts],
+            "attention": None if self.attention is None else round(self.attention, 4),
+            "frames": len(self.seconds),
+            **{name: getattr(self, name) for name in names},
+        }
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the first pass remembers."""
+
+    pts: list[int] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    attention: list[NDArray[np.float32]] = field(default_factory=list)
+
+
+def reframe(
+    source: str | Path,
+    aspect: str = "9:16",
+    *,
+    predictor: SaliencyPredictor | None = None,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> Reframing:
+    """Crop a video, or a folder of frames, to another shape along the predicted attention.
+
+    Args:
+        source: the input, which is read twice; not stdin.
+        aspect: ``W:H`` or a number, width over height.
+        predictor: a loaded one, instead of what the options name.
+        on_progress: called after each frame, in both passes.
+        options: fields of :class:`~saliency_cli.reframing.options.ReframeOptions`: ``output``, ``path``, ``preview``,
+            ``height``, ``max_speed``, ``max_acceleration`` and those of a prediction.
+
+    Raises:
+        ReadError, WriteError, WeightsError, DeviceError, UsageError: as in ``saliency_cli.errors``. No product is
+            left then, and earlier products are untouched.
+    """
+    asked = ReframeOptions(aspect=str(aspect), **options)
+    shape, path, clock = Aspect.parse(asked.aspect), source_path(source), StageClock()
+    if path == STDIN:
+        raise UsageError("reframe reads its input twice, and stdin can be read once; save it to a file first.")
+    rate = None if asked.rate is None else Fraction(asked.rate).limit_denominator(100_000)
+    with open_source(path, decoder=asked.decoder, fps=rate, threads=asked.threads) as reader:
+        if reader.info.kind == "image":
+            raise UsageError(f"{path} is a picture, and nothing in it moves; give a video or a folder of frames.")
+        if asked.rate is not None and reader.info.kind == "video":
+            raise UsageError(f"--fps {asked.rate:g}: {path} is a video and has its own times; leave it out.")
+        info = reader.info
+        crop = Crop.largest((info.width, info.height), shape, pixel_aspect=info.pixel_aspect)
+        goals = plan_goals(path, shape, asked, frames=info.kind == "frames")
+        warnings = [f"{path} has this shape already; the whole picture is kept."] if crop.whole else []
+        use_threads(asked.prediction)
+        if predictor is None and not crop.whole:
+            predictor = load_predictor(asked.prediction)
+        with no_folders_left_of(goals.files), ExitStack() as stack:
+            writer = stack.enter_context(_writer(goals.video, reader, crop, asked)) if goals.video else None
+            passes = 1 if writer is None else 2
+            total = None if reader.expected is None else passes * reader.expected
+
+            def tell(done: int) -> None:
+                if on_progress:
+                    on_progress(done, total)
+
+            seen = _Seen()
+            for done, _ in enumerate(_look(reader, predictor, asked, crop, clock, seen), 1):
+                tell(done)
+            seconds, positions, attention = _planned(seen, reader, crop, asked)
+            boxes = [crop.box(position) for position in positions]
+            if writer is not None:
+                _write(reader, writer, seen.pts, boxes, asked, crop, clock, tell)
+                writer.finish()
+                warnings += writer.notes
+            result = Reframing(
+                source=path,
+                output=goals.video,
+                path=goals.path,
+                size=(crop.width, crop.height),
+                seconds=seconds,
+                boxes=np.array(boxes, np.int64).reshape(-1, 4),
+                cuts=tuple(float(seconds[index]) for index in seen.cuts),
+                attention=attention,
+                decoder=f"{reader.decoder} ({reader.reason})",
+                device="" if predictor is None else f"{predictor.device} ({predictor.device_reason})",
+                precision="" if predictor is None else f"{predictor.precision} ({predictor.precision_reason})",
+                weights="" if predictor is None else predictor.model.weights.name,
+                warnings=(*warnings, *reader.warnings),
+                timings=clock.timings(),
+            )
+            _tell_path(result, boxes, goals, _header(reader, predictor, asked, result), stack)
+    return result
+
+
+def _writer(goal: Path, reader: Source, crop: Crop, options: ReframeOptions) -> VideoWriter:
+    width, height = crop.frame if options.preview else _scaled(crop, options.height) or (crop.width, crop.height)
+    return VideoWriter(
+        goal,
+        info=reader.info,
+        width=width,
+        height=height,
+        source=reader.sound,
+        crf=options.crf,
+        threads=options.threads,
+    )
+
+
+def _scaled(crop: Crop, height: int | None) -> tuple[int, int] | None:
+    """The size (width, height) of the result, if a height is asked for."""
+    if height is None:
+        return None
+    return max(2, 2 * round(height * crop.width / crop.height / 2)), height
+
+
+def _look(
+    reader: Source,
+    predictor: SaliencyPredictor | None,
+    options: ReframeOptions,
+    crop: Crop,
+    clock: StageClock,
+    seen: _Seen,
+) -> Iterator[None]:
+    """The first pass: times, cuts, and where attention is along the crop's axis."""
+    finder = CutFinder(reader.info.rate)
+
+    def passing(frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            seen.pts.append(frame.pts)
+            if predictor is not None:
+                finder.add(frame)
+            yield frame
+
+    with Ahead(clock.around("decode", reader), depth=DEPTH, stop=reader.interrupt) as frames:
+        shown = passing(clock.around("wait", frames))
+        if predictor is None:
+            for _ in shown:
+                yield
+            return
+        for raw in clock.around("predict", predictor.predict(shown)):
+            seen.attention.append(_along(finished(raw, predictor.model.config, options.prediction), crop))
+            yield
+    seen.cuts = finder.cuts
+
+
+def _along(saliency: SaliencyFrame, crop: Crop) -> NDArray[np.float32]:
+    """The distribution of a map's attention along the crop's axis, (B,), with the sum 1; even if there is none."""
+    line = np.maximum(saliency.saliency, 0).sum(axis=0 if crop.along == "x" else 1, dtype=np.float64)
+    if len(line) > BINS:
+        line = cv2.resize(line[None], (BINS, 1), interpolation=cv2.INTER_AREA)[0]
+    total = line.sum()
+    if not (np.isfinite(total) and total > 0):
+        line, total = np.ones(len(line)), len(line)
+    return np.asarray(line / total, np.float32)
+
+
+def _planned(
+    seen: _Seen, reader: Source, crop: Crop, options: ReframeOptions
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float | None]:
+    """The frames' times, the crop's positions, and the part of the attention that these hold."""
+    tick, first = reader.info.time_base, seen.pts[0]
+    seconds = np.array([float(pts * tick) for pts in seen.pts])
+    if not seen.attention:
+        return seconds, np.zeros(len(seconds)), None
+    # From the first frame on, where a float has digits left
+    since = np.array([float((pts - first) * tick) for pts in seen.pts])
+    attention, room = np.stack(seen.attention), crop.room / crop.length
+    positions = plan_path(
+        attention,
+        since,
+        end=float(since[-1] + 1 / reader.info.rate),
+        room=room,
+        cuts=seen.cuts,
+        limits=options.limits,
+    )
+    return seconds, positions, float(held(attention, room, positions).mean())
+
+
+def _write(
+    reader: Source,
+    writer: VideoWriter,
+    times: list[int],
+    boxes: list[Box],
+    options: ReframeOptions,
+    crop: Crop,
+    clock: StageClock,
+    tell: Callable[[int], None],
+) -> None:
+    """The second pass: the same frames, cut or drawn upon."""
+    size, count = _scaled(crop, options.height), 0
+    with Ahead(clock.around("decode", reader), depth=DEPTH, stop=reader.interrupt) as frames:
+        for count, frame in enumerate(frames, 1):
+            if count > len(times) or frame.pts != times[count - 1]:
+                raise _changed(reader)
+            box = boxes[count - 1]
+            with clock("write"):
+                writer.write(drawn(frame.pixels, box) if options.preview else cut_out(frame.pixels, box, size), frame.pts)
+            tell(len(times) + count)
+    if count != len(times):
+        raise _changed(reader)
+
+
+def _changed(reader: Source) -> ReadError:
+    return ReadError(f"{reader.name} gave other frames when it was read again; wait until nobody writes to it.")
+
+
+def _header(
+    reader: Source, predictor: SaliencyPredictor | None, options: ReframeOptions, result: Reframing
+) -> dict[str, Any]:
+    """What the products say of where they come from, and how."""
+    model = None if predictor is None else predictor.model
+    origin = provenance(reader.info, model, options.prediction, digest_of(Path(reader.info.path)))
+    return {**origin, "options": asdict(options), **result.record()}
+
+
+def _tell_path(
+    result: Reframing, boxes: list[Box], goals: Goals, header: dict[str, Any], stack: ExitStack
+) -> None:
+    """The sidecar and the path; they appear when the stack ends."""
+    if goals.video is not None:
+        sidecar = stack.enter_context(SidecarWriter(goals.video))
+        sidecar.write({"product": "reframed", **header})
+        sidecar.finish()
+    if goals.path is None:
+        return
+    seconds = result.seconds.tolist()
+    if goals.path.suffix.lower() in (".cmd", ".txt"):
+        text = as_commands(result.source, goals.path, seconds, boxes)
+    else:
+        text = as_json({"product": "path", **header}, seconds, boxes)
+    if str(goals.path) == STDOUT:
+        sys.stdout.write(text)
+        return
+    with_bytes = text.encode("utf-8", "backslashreplace")  # a name that is no UTF-8 is kept as escapes
+    stack.enter_context(atomic_file(goals.path)).write_bytes(with_bytes)
