@@ -23,7 +23,9 @@ STDOUT = Path("-")
 @guarded
 def reframe(
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="A video or a folder of frames.")],
-    aspect: Annotated[str, typer.Option(metavar="W:H", help="The shape wanted: 9:16, 1:1, 4:5, 2.39:1, or 2.39.")] = "9:16",
+    aspect: Annotated[
+        str, typer.Option(metavar="W:H", help="The shape wanted: 9:16, 1:1, 4:5, 2.39:1, or 2.39.")
+    ] = "9:16",
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", help="A video, or a folder for it.  [default: clip.9x16.mp4, without --path]"),

@@ -11,7 +11,7 @@ from saliency_cli.errors import UsageError
 
 __all__ = ["Aspect", "Crop"]
 
-NUMBER = r"(\d{1,5}(?:\.\d{1,4})?)"
+NUMBER = r"([0-9]{1,5}(?:\.[0-9]{1,4})?)"
 NARROWEST, WIDEST = Fraction(1, 10), Fraction(10)
 SMALLEST = 16  # pixels: what is smaller is no picture, and encoders refuse it
 
@@ -90,7 +90,7 @@ class Crop:
         return 1 - self.room / self.length
 
     def box(self, position: float) -> tuple[int, int, int, int]:
-        """The window (x, y, width, height) whose edge is at ``position``, a part of the frame's length, on whole pixels."""
+        """The window (x, y, width, height), on whole pixels, with its edge at ``position``, a part of the length."""
         edge = min(max(round(position * self.length), 0), self.room)
         left, top = (self.frame[0] - self.width) // 2, (self.frame[1] - self.height) // 2
         return (edge, top, self.width, self.height) if self.along == "x" else (left, edge, self.width, self.height)

@@ -75,7 +75,7 @@ def _path(options: ReframeOptions) -> Path | None:
     if options.path is None:
         return None
     if options.path == STDOUT:
-        require_pipe()
+        require_pipe(text=True)
         return Path(STDOUT)
     goal = Path(options.path)
     if goal.suffix.lower() not in PATH_FORMATS:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from saliency_cli.errors import ReadError, UsageError
 from saliency_cli.inference.predictor import SaliencyPredictor
 from saliency_cli.media import STDIN, SidecarWriter, Source, VideoWriter, atomic_file, open_source, source_path
+from saliency_cli.media.atomic import write_errors
 from saliency_cli.outputs import STDOUT, no_folders_left_of
 from saliency_cli.pipeline import load_predictor, use_threads
 from saliency_cli.postprocess import finished
@@ -287,7 +288,9 @@ def _write(
                 raise _changed(reader)
             box = boxes[count - 1]
             with clock("write"):
-                writer.write(drawn(frame.pixels, box) if options.preview else cut_out(frame.pixels, box, size), frame.pts)
+                writer.write(
+                    drawn(frame.pixels, box) if options.preview else cut_out(frame.pixels, box, size), frame.pts
+                )
             tell(len(times) + count)
     if count != len(times):
         raise _changed(reader)
@@ -306,9 +309,7 @@ def _header(
     return {**origin, "options": asdict(options), **result.record()}
 
 
-def _tell_path(
-    result: Reframing, boxes: list[Box], goals: Goals, header: dict[str, Any], stack: ExitStack
-) -> None:
+def _tell_path(result: Reframing, boxes: list[Box], goals: Goals, header: dict[str, Any], stack: ExitStack) -> None:
     """The sidecar and the path; they appear when the stack ends."""
     if goals.video is not None:
         sidecar = stack.enter_context(SidecarWriter(goals.video))
@@ -322,7 +323,8 @@ def _tell_path(
     else:
         text = as_json({"product": "path", **header}, seconds, boxes)
     if str(goals.path) == STDOUT:
-        sys.stdout.write(text)
+        with write_errors(STDOUT):
+            sys.stdout.write(text)
+            sys.stdout.flush()
         return
-    with_bytes = text.encode("utf-8", "backslashreplace")  # a name that is no UTF-8 is kept as escapes
-    stack.enter_context(atomic_file(goals.path)).write_bytes(with_bytes)
+    stack.enter_context(atomic_file(goals.path)).write_bytes(text.encode("utf-8", "surrogateescape"))

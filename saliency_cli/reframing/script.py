@@ -19,7 +19,8 @@ def as_json(header: Mapping[str, Any], seconds: Sequence[float], boxes: Sequence
         json.dumps({"frame": index, "seconds": round(time, 6), "x": x, "y": y, "width": width, "height": height})
         for index, (time, (x, y, width, height)) in enumerate(zip(seconds, boxes, strict=True))
     )
-    head = json.dumps(dict(header), indent=2, ensure_ascii=False, default=str, allow_nan=False)
+    # ASCII, which every stdout takes
+    head = json.dumps(dict(header), indent=2, default=str, allow_nan=False)
     return head.removesuffix("\n}") + ',\n  "path": [\n    ' + ",\n    ".join(lines) + "\n  ]\n}\n"
 
 

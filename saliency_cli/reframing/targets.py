@@ -34,7 +34,7 @@ def gains(attention: Array, room: float) -> Array:
     return np.asarray(worth - CENTRE * np.abs(where - room / 2))
 
 
-def held(attention: Array, room: float, where: Array) -> Array:
+def held(attention: NDArray[np.floating], room: float, where: Array) -> Array:
     """The part of each row's attention that lies within the window at ``where``: (cells,)."""
     total = np.concatenate([np.zeros((len(attention), 1)), np.cumsum(attention, axis=1)], axis=1)
     bins = attention.shape[1]
@@ -76,9 +76,11 @@ def follow(worth: Array, room: float, step: float, move: float = MOVE) -> Array:
 
 
 def _windows(bins: int, where: Array, share: float, *, edge: float) -> Array:
-    """What a bin of attention counts for each position: (bins, M); 1 in the middle, ``edge`` at the edges, 0 outside."""
-    left = np.arange(bins)[:, None] / bins
-    overlap = np.minimum(left + 1 / bins, where + share) - np.maximum(left, where)
-    offset = (left + 0.5 / bins - where - share / 2) / (share / 2)  # -1 to 1 within the window
-    inside = np.clip(overlap * bins, 0, 1)
-    return np.asarray(inside * (1 - (1 - edge) * np.minimum(offset**2, 1)))
+    """What a bin of attention counts for each position: (bins, M).
+
+    The mean over the bin of a parabola that is 1 in the window's middle and ``edge`` at its edges, and 0 outside.
+    """
+    edges = np.arange(bins + 1)[:, None] / bins
+    offset = np.clip((edges - where - share / 2) / (share / 2), -1, 1)  # -1 to 1 within the window
+    integral = offset - (1 - edge) * offset**3 / 3
+    return np.asarray(np.diff(integral, axis=0) * share / 2 * bins)
