@@ -12,6 +12,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 Picture = NDArray[np.uint8]
 
 SHADE = 0.35  # of what lies outside is left
+DARKER: Picture = np.rint(np.arange(256) * SHADE).astype(np.uint8)
 LINE = (255, 255, 255)
 
 
@@ -28,7 +29,7 @@ def cut_out(pixels: Picture, box: Box, size: tuple[int, int] | None = None) -> P
 def drawn(pixels: Picture, box: Box) -> Picture:
     """The whole frame, dark outside of the window, which has a thin white border: uint8 (H, W, 3)."""
     x, y, width, height = box
-    picture: Picture = np.rint(pixels * np.float32(SHADE)).astype(np.uint8)
+    picture = np.asarray(cv2.LUT(pixels, DARKER), np.uint8)
     picture[y : y + height, x : x + width] = pixels[y : y + height, x : x + width]
     thick = max(1, min(pixels.shape[:2]) // 360)
     for inset in range(min(thick, (min(width, height) + 1) // 2)):

@@ -41,6 +41,8 @@ def plan_goals(source: Path, aspect: Aspect, options: ReframeOptions, *, frames:
     if goals.video is not None:
         protect(goals.video, "video", [source], overwrite=options.overwrite)
     if goals.path is not None and str(goals.path) != STDOUT:
+        if _real(goals.path) == _real(sidecar_path(source)):  # which would make the input look like a product
+            raise UsageError(f"--path {goals.path}: is the place of a sidecar of the input; give another name.")
         protect(goals.path, "stats", [source], overwrite=options.overwrite)
         if goals.video is not None and _real(goals.path) in (_real(goals.video), _real(sidecar_path(goals.video))):
             raise UsageError(f"--path {goals.path}: is the place of the video or of its sidecar; give another name.")

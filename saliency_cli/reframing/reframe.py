@@ -50,6 +50,7 @@ __all__ = ["Reframing", "reframe"]
 log = logging.getLogger(__name__)
 
 DEPTH = 4  # frames that wait between two stages
+LARGEST = 16384  # pixels of a side, which H.264 encoders take
 BINS = 128  # of the attention along the axis
 
 OnProgress = Callable[[int, int | None], None]
@@ -201,10 +202,13 @@ def _writer(goal: Path, reader: Source, crop: Crop, options: ReframeOptions) -> 
 
 
 def _scaled(crop: Crop, height: int | None) -> tuple[int, int] | None:
-    """The size (width, height) of the result, if a height is asked for."""
+    """The size (width, height) of the result, if a height is asked for. Raises UsageError for one too large."""
     if height is None:
         return None
-    return max(2, 2 * round(height * crop.width / crop.height / 2)), height
+    width = max(2, 2 * round(height * crop.width / crop.height / 2))
+    if width > LARGEST:
+        raise UsageError(f"--height {height}: the result would be {width} pixels wide; at most {LARGEST} are possible.")
+    return width, height
 
 
 def _look(

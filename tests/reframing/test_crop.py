@@ -36,4 +36,4 @@ def test_a_preview_is_dark_outside_and_has_a_border() -> None:
         assert tuple(preview[row, column]) == LINE
     outside = np.ones((48, 64), bool)
     outside[4:44, 10:30] = False
-    assert (preview[outside] == np.rint(frame[outside] * np.float32(0.35))).all()
+    assert (preview[outside] == np.rint(frame[outside] * 0.35)).all()

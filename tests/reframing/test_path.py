@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from saliency_cli.errors import VsalError
+from saliency_cli.reframing import path
 from saliency_cli.reframing.path import PART, Limits, plan_path, smooth
 
 Array = NDArray[np.float64]
@@ -159,3 +160,31 @@ def test_a_solver_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimize, "linprog", lambda *arguments, **options: failed)
     with pytest.raises(VsalError, match="numbers ran out"):
         smooth(np.full(3, 0.3), 0.1, room=0.5)
+
+
+def test_the_spline_is_inside_between_its_knots_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for price in ("SPEED", "ACCELERATION", "JERK"):  # free movement, which tries all that the constraints allow
+        monkeypatch.setattr(path, price, 0.0)
+    for seed in range(5):
+        targets = np.random.default_rng(seed).choice([0, 0.1], 60)
+        motion = smooth(targets, 0.1, room=0.1, limits=Limits(9, 99))
+        middle = motion.position[:-1] + 0.05 * motion.speed[:-1]
+        assert middle.min() >= -1e-6
+        assert middle.max() <= 0.1 + 1e-6
+
+
+def test_a_change_within_the_dead_zone_is_ignored_unless_it_lasts() -> None:
+    creeping = np.linspace(0.3, 0.33, 40)
+    assert np.ptp(smooth(creeping, 0.1, room=0.7).position) < 1e-6
+    lasting = np.repeat([0.3, 0.33], 600)
+    assert np.ptp(smooth(lasting, 0.1, room=0.7).position) > 0.02
+
+
+def test_a_part_leaves_the_next_one_a_way_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(path, "PART", 30)
+    monkeypatch.setattr(path, "AHEAD", 10)
+    limits = Limits(2.0, 0.02)  # it takes the crop 12 s to cross the frame, and a second is in view
+    targets = np.repeat([0.0, 0.7, 0.0], [20, 100, 100])
+    motion = smooth(targets, 0.1, room=0.7, limits=limits)
+    assert np.ptp(motion.position) > 0.05
+    assert np.abs(np.diff(motion.speed)).max() <= 0.002 + 1e-5
