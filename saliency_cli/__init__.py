@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         WriteError,
     )
     from saliency_cli.inference.predictor import SaliencyPredictor
+    from saliency_cli.inspection.costs import Cost, measure_cost
+    from saliency_cli.inspection.looking import Inspection, inspect_source
     from saliency_cli.models.registry import load_model
     from saliency_cli.options import PredictOptions
     from saliency_cli.pipeline import Prediction, predict, saliency_frames
@@ -47,8 +49,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchReport",
+    "Cost",
     "DeviceError",
     "Frame",
+    "Inspection",
     "MediaError",
     "PredictOptions",
     "Prediction",
@@ -66,7 +70,9 @@ __all__ = [
     "WeightsError",
     "WriteError",
     "__version__",
+    "inspect_source",
     "load_model",
+    "measure_cost",
     "measure_speed",
     "metrics",
     "predict",
@@ -83,7 +89,8 @@ _HOMES = {
     **dict.fromkeys(("Frame", "SaliencyFrame", "VideoInfo"), "types"),
     **dict.fromkeys(("Prediction", "predict", "saliency_frames"), "pipeline"),
     **dict.fromkeys(("BatchReport", "run_batch"), "batch.running"),
-    **dict.fromkeys(("Reframing", "reframe"), "reframing.reframe"),
+    **dict.fromkeys(("Cost", "measure_cost"), "inspection.costs"),
+    **dict.fromkeys(("Inspection", "inspect_source"), "inspection.looking"),
     "PredictOptions": "options",
     "ReframeOptions": "reframing.options",
     "SaliencyPredictor": "inference.predictor",

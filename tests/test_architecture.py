@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": FOUNDATION | {"_version", "options", "outputs", "media", "models", "inference", "pipeline"},
     "evaluation": FOUNDATION
     | {"_version", "provenance", "options", "media", "metrics", "datasets", "models", "inference", "pipeline"},
+    "inspection": FOUNDATION | {"options", "media", "models", "inference", "pipeline", "batch", "benchmark"},
     "benchmark": FOUNDATION | {"_version", "options", "media", "metrics", "models", "render", "inference", "pipeline"},
 }
 BELOW_API = set(MAY_IMPORT)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saliency_cli.batch.isolated import IsolatedWorker, Load, load_pipeline
-from saliency_cli.batch.jobs import Job
+from saliency_cli.batch.jobs import Job, Outcome
 from saliency_cli.batch.local import are_tiny, places
 from saliency_cli.batch.running import Plan
 from saliency_cli.errors import VsalError
 from saliency_cli.media.glance import Glance, glance
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["SAMPLE", "SAMPLE_LIMIT", "Estimate", "estimate", "sample"]
 
 HEADER_LIMIT = 60.0  # seconds in which a file's header must be read
 SAMPLE = 2.0  # seconds of a typical input that are predicted to see how long that takes
@@ -118,16 +118,21 @@ def _of_sample(worker: IsolatedWorker, seen: Sequence[tuple[Job, Glance]]) -> tu
     middle = statistics.median_low(glanced.width * glanced.height for _, glanced in seen)
     typical = sorted(seen, key=lambda pair: abs(pair[1].width * pair[1].height - middle))
     for job, glanced in typical[:TRIES]:
-        with tempfile.TemporaryDirectory(prefix="vsal-") as folder:
-            trial = replace(job, folder=Path(folder), others=())
-            outcome = worker.run(trial)
-            if outcome.state == "done" and outcome.seconds < SAMPLE:  # the first one warms up
-                outcome = worker.run(trial)
-            if outcome.state == "done" and outcome.frames:
-                size = sum(_size(Path(product)) for product in outcome.products)
-                basis = f"measured: {outcome.frames} frames of {job.item}, {glanced.width}x{glanced.height}"
-                return outcome.seconds / outcome.frames, size / outcome.frames, basis
+        outcome, size = sample(worker, job)
+        if outcome.state == "done" and outcome.frames:
+            basis = f"measured: {outcome.frames} frames of {job.item}, {glanced.width}x{glanced.height}"
+            return outcome.seconds / outcome.frames, size / outcome.frames, basis
     return None, None, "the first inputs tried could not be predicted"
+
+
+def sample(worker: IsolatedWorker, job: Job) -> tuple[Outcome, int]:
+    """Do a job into a folder that is thrown away: how it went, warmed up if it is short, and the products' bytes."""
+    with tempfile.TemporaryDirectory(prefix="vsal-") as folder:
+        trial = replace(job, folder=Path(folder), others=())
+        outcome = worker.run(trial)
+        if outcome.state == "done" and outcome.seconds < SAMPLE:  # the first one warms up
+            outcome = worker.run(trial)
+        return outcome, sum(_size(Path(product)) for product in outcome.products)
 
 
 def _size(path: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from saliency_cli._version import __version__
-from saliency_cli.cli import batch, bench, evaluate, models, predict, reframe, train
+from saliency_cli.cli import batch, bench, evaluate, inspect, models, predict, train
 
 __all__ = ["app", "main"]
 
@@ -26,6 +26,7 @@ app.command("batch")(batch.batch)
 app.command("reframe")(reframe.reframe)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("inspect")(inspect.inspect)
 app.command("bench")(bench.bench)
 app.add_typer(models.app, name="models")
 

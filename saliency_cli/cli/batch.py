@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from saliency_cli.cli.console import guarded, progress_bar, say, warn
+from saliency_cli.cli.console import guarded, printable, progress_bar, say, warn
 from saliency_cli.cli.prediction_options import with_prediction_options
 from saliency_cli.errors import UsageError
 from saliency_cli.options import PredictOptions
@@ -158,12 +158,6 @@ def _share(asked: str | None) -> Shard:
         say(f"vsal: shard {slurm}, by the numbers of the SLURM array; --shard 1/1 would do all.")
         return slurm
     return Shard()
-
-
-def printable(text: str) -> str:
-    """One line, whatever the names of files hold."""
-    kept = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    return kept.encode("utf-8", "backslashreplace").decode()
 
 
 def _tell_plan(plan: Plan) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saliency_cli.cli.console import Quiet, Verbose, guarded, progress_bar, say, setup, warn
+from saliency_cli.cli.console import PIPED_WIDTH, Quiet, Verbose, guarded, progress_bar, say, setup, warn
 from saliency_cli.errors import UsageError
 from saliency_cli.options import Decoder, Model, Precision, PredictOptions
 
@@ -22,7 +22,6 @@ __all__ = ["bench"]
 
 DEFAULTS = PredictOptions()
 STDOUT = "-"
-PIPED_WIDTH = 120  # characters: where no terminal sets a limit, nothing is cut to 80
 
 
 @guarded

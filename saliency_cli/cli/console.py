@@ -20,7 +20,19 @@ import typer
 
 from saliency_cli.errors import describe
 
-__all__ = ["Quiet", "Verbose", "fail", "guarded", "is_broken_pipe", "progress_bar", "say", "setup", "warn"]
+__all__ = [
+    "PIPED_WIDTH",
+    "Quiet",
+    "Verbose",
+    "fail",
+    "guarded",
+    "is_broken_pipe",
+    "printable",
+    "progress_bar",
+    "say",
+    "setup",
+    "warn",
+]
 
 Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; twice: with tracebacks.")
@@ -28,6 +40,7 @@ Verbose = Annotated[
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 
 INTERRUPTED = 130
+PIPED_WIDTH = 120  # characters: where no terminal sets a limit, nothing is cut to 80
 BROKEN_PIPE = 141  # as the shell reports a program that SIGPIPE ended
 
 P = ParamSpec("P")
@@ -53,6 +66,12 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """A warning, on stderr."""
     say(f"vsal: warning: {message}")
+
+
+def printable(text: str) -> str:
+    """One line, whatever the names of files hold."""
+    kept = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return kept.encode("utf-8", "backslashreplace").decode()
 
 
 def fail(error: BaseException) -> int:

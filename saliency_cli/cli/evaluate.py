@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
-from saliency_cli.cli.console import Quiet, Verbose, guarded, progress_bar, say, setup, warn
+from saliency_cli.cli.console import PIPED_WIDTH, Quiet, Verbose, guarded, progress_bar, say, setup, warn
 from saliency_cli.errors import UsageError
 from saliency_cli.options import Model, Precision, PredictOptions
 
@@ -27,7 +27,6 @@ DEFAULTS = PredictOptions()
 Baselines = Literal["none", "center", "all"]
 STDOUT = "-"
 NAMED = 3  # of what is skipped; the rest is counted
-PIPED_WIDTH = 160  # characters: where no terminal sets a limit, nothing is cut to 80
 
 
 @guarded

@@ -26,6 +26,7 @@ from saliency_cli.media.sound_feed import SoundFeed
 from saliency_cli.media.stdin import STDIN, STDIN_NAME, is_stdin, source_path
 from saliency_cli.media.stdout import require_pipe
 from saliency_cli.media.stream_writer import STREAM_FORMATS, StreamWriter
+from saliency_cli.media.streams import StreamFacts, colour_names, list_streams
 from saliency_cli.media.video_writer import VIDEO_FORMATS, VideoWriter
 
 __all__ = [
@@ -49,13 +50,16 @@ __all__ = [
     "Source",
     "StatsStream",
     "StatsWriter",
+    "StreamFacts",
     "StreamWriter",
     "VideoWriter",
     "atomic_file",
     "atomic_folder",
     "choose_decoder",
+    "colour_names",
     "is_stdin",
     "list_frames",
+    "list_streams",
     "mark_temporary_files",
     "open_source",
     "probe",

@@ -78,6 +78,16 @@ class Source:
         return STDIN_NAME if self.info.path == str(STDIN) else self.info.path
 
     @property
+    def scan(self) -> Probe | None:
+        """What the scan of a video file found; None for pictures, and for what is read as it comes."""
+        return self._found
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """The files of a folder of frames, or of a still image; empty for a video."""
+        return self._pictures
+
+    @property
     def sound(self) -> Path | SoundFeed | None:
         """Where the sound is: in a file that can be opened, or in a stream whose packets come while it is read."""
         return Path(self._found.info.path) if self._found is not None else None
