@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from saliency_cli.benchmark.random_weights import random_model
     from saliency_cli.benchmark.results import Speed
     from saliency_cli.benchmark.speed import measure_speed
+    from saliency_cli.doctor.examining import examine
+    from saliency_cli.doctor.findings import Diagnosis
     from saliency_cli.errors import (
         DeviceError,
         MediaError,
@@ -51,6 +53,7 @@ __all__ = [
     "BatchReport",
     "Cost",
     "DeviceError",
+    "Diagnosis",
     "Frame",
     "Inspection",
     "MediaError",
@@ -70,6 +73,7 @@ __all__ = [
     "WeightsError",
     "WriteError",
     "__version__",
+    "examine",
     "inspect_source",
     "load_model",
     "measure_cost",
@@ -91,12 +95,14 @@ _HOMES = {
     **dict.fromkeys(("BatchReport", "run_batch"), "batch.running"),
     **dict.fromkeys(("Cost", "measure_cost"), "inspection.costs"),
     **dict.fromkeys(("Inspection", "inspect_source"), "inspection.looking"),
+    "Diagnosis": "doctor.findings",
     "PredictOptions": "options",
     "ReframeOptions": "reframing.options",
     "SaliencyPredictor": "inference.predictor",
     "Selection": "batch.items",
     "Shard": "batch.shards",
     "Speed": "benchmark.results",
+    "examine": "doctor.examining",
     "load_model": "models.registry",
     "measure_speed": "benchmark.speed",
     "random_model": "benchmark.random_weights",

@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": FOUNDATION
     | {"_version", "provenance", "options", "media", "metrics", "datasets", "models", "inference", "pipeline"},
     "inspection": FOUNDATION | {"options", "media", "models", "inference", "pipeline", "batch", "benchmark"},
+    "doctor": FOUNDATION | {"_version", "models", "inference", "benchmark"},
     "benchmark": FOUNDATION | {"_version", "options", "media", "metrics", "models", "render", "inference", "pipeline"},
 }
 BELOW_API = set(MAY_IMPORT)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from saliency_cli._version import __version__
-from saliency_cli.cli import batch, bench, evaluate, inspect, models, predict, train
+from saliency_cli.cli import batch, bench, doctor, evaluate, inspect, models, predict, train
 
 __all__ = ["app", "main"]
 
@@ -29,6 +29,7 @@ app.command("train")(train.train)
 app.command("inspect")(inspect.inspect)
 app.command("bench")(bench.bench)
 app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:

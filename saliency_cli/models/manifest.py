@@ -32,8 +32,8 @@ __all__ = [
     "entries",
     "entry",
     "find",
-    "how_to_get",
     "pull",
+    "pull_command",
     "sha256_of",
     "store",
     "verify",
@@ -126,7 +126,7 @@ def verify(name: str) -> Verified:
     if expected is not None and found != expected:
         raise WeightsError(
             f"{path} has the SHA-256 {found} and should have {expected}: "
-            f"delete it and {'install vsal again' if wanted.in_wheel else f'run `{_pull_command(wanted)}`'}."
+            f"delete it{f' and run `{pull_command(wanted)}`' if wanted.url else ' and install vsal again'}."
         )
     return Verified(name, path, found, expected)
 
@@ -163,7 +163,7 @@ def pull(name: str, *, place: str | None = None, unverified: bool = False, progr
     if _find(wanted) is None and wanted.url and not unverified and _expected(wanted, folder / wanted.file) is None:
         raise WeightsError(
             f"the publisher of {name} names no checksum, so that nobody can tell whether what comes is what it should "
-            f"be: take it as it comes with `{_pull_command(wanted)}`, or {_by_hand(wanted)}."
+            f"be: take it as it comes with `{pull_command(wanted)}`, or {_by_hand(wanted)}."
         )
     try:
         if _find(wanted) is None and wanted.url:
@@ -204,7 +204,7 @@ def _fetch(entry: Entry, goal: Path, progress: Progress | None) -> None:
         part.unlink()
         raise WeightsError(
             f"what {entry.url} sent has the SHA-256 {found} and should have {expected}; it was removed: "
-            f"run `{_pull_command(entry)}` again, or {_by_hand(entry)}."
+            f"run `{pull_command(entry)}` again, or {_by_hand(entry)}."
         )
     part.replace(goal)
 
@@ -256,13 +256,19 @@ def _find(entry: Entry) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _pull_command(entry: Entry) -> str:
-    place = "" if entry.url else " --from PLACE"
-    return f"vsal models pull {entry.name}{place}{'' if entry.sha256 else ' --unverified'}"
+def pull_command(entry: Entry) -> str:
+    """What to type to download it."""
+    return f"vsal models pull {entry.name}{'' if entry.sha256 else ' --unverified'}"
 
 
 def _by_hand(entry: Entry) -> str:
-    address, goal = entry.page or entry.url, store() / entry.file
-    if "://" not in address:
-        return f"copy {address} to {goal}"
-    return f"download {address} with a browser and put it at {goal}"
+    return f"download {entry.page or entry.url} with a browser and put it at {store() / entry.file}"
+
+
+def _how_to_get(entry: Entry) -> str:
+    if not entry.url:
+        return f"the weights {entry.name} ({entry.file}) come with vsal but are not there: install vsal again."
+    return (
+        f"the weights {entry.name} ({entry.file}) are not on this machine: "
+        f"run `{pull_command(entry)}`, or {_by_hand(entry)}."
+    )
