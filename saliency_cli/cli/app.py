@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from saliency_cli._version import __version__
 from saliency_cli.cli import batch, bench, doctor, evaluate, inspect, models, predict, train
+from saliency_cli.cli.console import LogFormat, is_json, log_as, tell_error
 
 __all__ = ["app", "main"]
 
+LOG_FORMAT = "VSAL_LOG_FORMAT"
+
+# Wrong options, of whichever Click it is that Typer brings along
+UsageErrors: type[Exception] = typer.BadParameter.__mro__[2]
+USAGE = 2
+
+
+class Commands(TyperGroup):
+    """The commands; what is wrong with their options is told in the form that ``--log-format`` asks for."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """The global options are read here."""
+        log_as("json" if os.environ.get(LOG_FORMAT) == "json" else "text")
+        return _in_form(super().make_context, *args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """The options of a command are read here, and then it runs."""
+        log_as(ctx.params.get("log_format") or "text")  # before a command that does not exist is looked for
+        return _in_form(super().invoke, ctx)
+
+
+def _in_form(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return step(*args, **kwargs)
+    except UsageErrors as error:
+        if not is_json() or type(error).__name__ == "NoArgsIsHelpError":  # which is no error, but a help page
+            raise
+        tell = getattr(error, "format_message", error.__str__)
+        tell_error(tell(), code="usage_error", exit_code=USAGE)
+        raise typer.Exit(USAGE) from None
+
+
 app = typer.Typer(
     name="vsal",
+    cls=Commands,
     help="Predict where people look in a video.",
     no_args_is_help=True,
     add_completion=True,
@@ -43,6 +79,10 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(help="Of everything on stderr: text, or one JSON object a line.", envvar=LOG_FORMAT),
+    ] = "text",
 ) -> None:
     """Predict where people look in a video."""
 

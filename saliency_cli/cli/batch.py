@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from saliency_cli.cli.console import guarded, printable, progress_bar, say, warn
+from saliency_cli.cli.console import guarded, printable, progress_bar, say, tell_error, warn
 from saliency_cli.cli.prediction_options import with_prediction_options
 from saliency_cli.errors import UsageError
 from saliency_cli.options import PredictOptions
@@ -107,7 +107,7 @@ def batch(
             for message in outcome.warnings:
                 warn(message)
             if outcome.error is not None:
-                typer.echo(f"vsal: error: {printable(outcome.error)}", err=True)
+                tell_error(printable(outcome.error), code="item_failed", exit_code=outcome.exit_code)
             on_progress(ended, total)
 
         total = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saliency_cli.cli.console import PIPED_WIDTH, Quiet, Verbose, guarded, progress_bar, say, setup, warn
+from saliency_cli.cli.console import PIPED_WIDTH, Quiet, Verbose, guarded, is_json, progress_bar, say, setup, warn
 from saliency_cli.errors import UsageError
 from saliency_cli.options import Decoder, Model, Precision, PredictOptions
 
@@ -131,6 +131,8 @@ def _print(speed: Speed) -> None:
 
     from saliency_cli.benchmark.tables import speed_summary, speed_tables
 
+    if is_json():  # the tables are for people; --json has all that they say
+        return
     console = Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH, highlight=False)
     for table in speed_tables(speed):
         console.print(table)

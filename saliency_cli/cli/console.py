@@ -14,23 +14,28 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, ParamSpec, TypeVar
 
 import typer
 
+from saliency_cli.cli.log_lines import JsonFormatter, error_code, json_line
 from saliency_cli.errors import describe
 
 __all__ = [
     "PIPED_WIDTH",
+    "LogFormat",
     "Quiet",
     "Verbose",
     "fail",
     "guarded",
     "is_broken_pipe",
+    "is_json",
+    "log_as",
     "printable",
     "progress_bar",
     "say",
     "setup",
+    "tell_error",
     "warn",
 ]
 
@@ -38,6 +43,8 @@ Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; twice: with tracebacks.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+
+LogFormat = Literal["text", "json"]
 
 INTERRUPTED = 130
 PIPED_WIDTH = 120  # characters: where no terminal sets a limit, nothing is cut to 80
@@ -47,25 +54,59 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _level = {"verbose": 0, "quiet": 0}
+_format: dict[str, LogFormat] = {"log": "text"}
+
+
+def log_as(wanted: LogFormat) -> None:
+    """How everything on stderr is written from now on; before :func:`setup`."""
+    _format["log"] = wanted
+    logging.captureWarnings(wanted == "json")  # Python's own warnings come as lines, too
+    if wanted == "json":
+        _log_to_stderr()
+
+
+def is_json() -> bool:
+    """Whether stderr is read by a program."""
+    return _format["log"] == "json"
 
 
 def setup(verbose: int, quiet: bool) -> None:
     """Take the two options of a command into account."""
     _level.update(verbose=verbose, quiet=int(quiet))
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=logging.WARNING, format="vsal: %(message)s", stream=sys.stderr, force=True)
+    _log_to_stderr()
     logging.getLogger("saliency_cli").setLevel(level)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.WARNING, format="vsal: %(message)s", stream=sys.stderr, force=True)
+    if is_json():
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())
 
 
 def say(message: str) -> None:
     """For people, on stderr."""
     if not _level["quiet"]:
-        typer.echo(message, err=True)
+        _tell("info", message, message)
 
 
 def warn(message: str) -> None:
     """A warning, on stderr."""
-    say(f"vsal: warning: {message}")
+    if not _level["quiet"]:
+        _tell("warning", message, f"vsal: warning: {message}")
+
+
+def tell_error(message: str, *, code: str, exit_code: int, traceback: str | None = None) -> None:
+    """An error, on stderr: its sentence, and for programs the kind that it is of."""
+    more: dict[str, Any] = {} if traceback is None else {"traceback": traceback}
+    _tell("error", message, f"vsal: error: {message}", error={"code": code, "exit_code": exit_code}, **more)
+
+
+def _tell(level: str, message: str, text: str, **more: Any) -> None:
+    if is_json():
+        text = json_line(level, message.removeprefix("vsal: "), **more)
+    typer.echo(text, err=True)
 
 
 def printable(text: str) -> str:
@@ -78,9 +119,11 @@ def fail(error: BaseException) -> int:
     """Report an error; its exit code."""
     message, code = describe(error)
     message = message if message.endswith(".") else f"{message}."
-    if _level["verbose"] >= 2:
-        traceback.print_exception(error)
-    typer.echo(f"vsal: error: {message}", err=True)
+    trace = "".join(traceback.format_exception(error)) if _level["verbose"] >= 2 else None
+    if trace is not None and not is_json():
+        typer.echo(trace, err=True, nl=False)
+    kind = "internal_error" if code == 1 else error_code(error)
+    tell_error(message, code=kind, exit_code=code, traceback=trace)
     return code
 
 
@@ -100,7 +143,13 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             except KeyboardInterrupt as stop:  # a command that leaves something says what
                 left = str(stop) or "of what was not finished nothing is left"
-                typer.echo(f"vsal: interrupted; {left}.", err=True)
+                sentence = f"interrupted; {left}."
+                _tell(
+                    "error",
+                    sentence,
+                    f"vsal: {sentence}",
+                    error={"code": "interrupted", "exit_code": INTERRUPTED},
+                )
                 raise typer.Exit(INTERRUPTED) from None
             except Exception as error:
                 _drop_unwritable()
@@ -148,7 +197,7 @@ def _terminable() -> Iterator[None]:
 @contextmanager
 def progress_bar(description: str, *, unit: str = "frames/s") -> Iterator[Callable[[float, int | None], None]]:
     """A bar with speed and time left, on stderr, if a person is watching; gives the function to call."""
-    if _level["quiet"] or sys.stderr is None or not sys.stderr.isatty():
+    if _level["quiet"] or is_json() or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console
