@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": FOUNDATION,
     "datasets": FOUNDATION | {"media", "metrics"},
     "options": FOUNDATION,
+    "settings": FOUNDATION | {"options"},
     "outputs": FOUNDATION | {"options", "media"},
     "products": FOUNDATION | {"options", "outputs", "media", "render"},
     "inference": FOUNDATION | {"models"},
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": FOUNDATION
     | {"_version", "provenance", "options", "media", "metrics", "datasets", "models", "inference", "pipeline"},
     "inspection": FOUNDATION | {"options", "media", "models", "inference", "pipeline", "batch", "benchmark"},
-    "doctor": FOUNDATION | {"_version", "models", "inference", "benchmark"},
+    "doctor": FOUNDATION | {"_version", "options", "settings", "models", "inference", "benchmark"},
     "benchmark": FOUNDATION | {"_version", "options", "media", "metrics", "models", "render", "inference", "pipeline"},
 }
 BELOW_API = set(MAY_IMPORT)

@@ -11,7 +11,9 @@ from typer.core import TyperGroup
 
 from saliency_cli._version import __version__
 from saliency_cli.cli import batch, bench, doctor, evaluate, inspect, models, predict, train
-from saliency_cli.cli.console import LogFormat, is_json, log_as, tell_error
+from saliency_cli.cli.configured import Configured
+from saliency_cli.cli.console import LogFormat, fail, is_json, log_as, tell_error
+from saliency_cli.errors import VsalError
 
 __all__ = ["app", "main"]
 
@@ -39,6 +41,8 @@ class Commands(TyperGroup):
 def _in_form(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return step(*args, **kwargs)
+    except VsalError as error:  # of files that hold options
+        raise typer.Exit(fail(error)) from None
     except UsageErrors as error:
         if not is_json() or type(error).__name__ == "NoArgsIsHelpError":  # which is no error, but a help page
             raise
@@ -57,13 +61,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("predict")(predict.predict)
-app.command("batch")(batch.batch)
-app.command("reframe")(reframe.reframe)
-app.command("evaluate")(evaluate.evaluate)
+app.command("predict", cls=Configured)(predict.predict)
+app.command("batch", cls=Configured)(batch.batch)
+app.command("evaluate", cls=Configured)(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("inspect")(inspect.inspect)
-app.command("bench")(bench.bench)
+app.command("bench", cls=Configured)(bench.bench)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 
@@ -83,6 +86,15 @@ def common(
         LogFormat,
         typer.Option(help="Of everything on stderr: text, or one JSON object a line.", envvar=LOG_FORMAT),
     ] = "text",
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Options of predict, batch, evaluate and bench.  [default: the nearest vsal.toml, and the user's own]",
+            envvar="VSAL_CONFIG",
+        ),
+    ] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Read no such file.")] = False,
 ) -> None:
     """Predict where people look in a video."""
 

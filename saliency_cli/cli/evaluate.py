@@ -75,10 +75,12 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of s-AUC's draws, AUC-J's jitter, and intervals.", min=0)] = 0,
     model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
     weights: Annotated[str | None, typer.Option(help="Name or path.", envvar="VSAL_WEIGHTS")] = None,
-    audio: Annotated[bool, typer.Option("--audio", help="Use the sound; for weights with an audio branch.")] = False,
+    audio: Annotated[
+        bool, typer.Option("--audio/--no-audio", help="Use the sound; for weights with an audio branch.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic.", envvar="VSAL_PRECISION")] = "auto",
-    exact: Annotated[bool, typer.Option("--exact", help="The plain sliding window, in fp32.")] = False,
+    exact: Annotated[bool, typer.Option("--exact/--no-exact", help="The plain sliding window, in fp32.")] = False,
     threads: Annotated[int | None, typer.Option(help="Of the network.", envvar="VSAL_THREADS")] = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -80,9 +80,11 @@ def _asked(
         str | None,
         typer.Option(help="Name (see vsal models list) or path.  [default: the model's own]", envvar="VSAL_WEIGHTS"),
     ] = None,
-    audio: Annotated[bool, typer.Option("--audio", help="Use the sound; for weights with an audio branch.")] = False,
+    audio: Annotated[
+        bool, typer.Option("--audio/--no-audio", help="Use the sound; for weights with an audio branch.")
+    ] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="The network's own maps and size: no smoothing, no scaling.")
+        bool, typer.Option("--raw/--no-raw", help="The network's own maps and size: no smoothing, no scaling.")
     ] = False,
     normalize: Annotated[
         Normalize, typer.Option(help="What becomes 1: the maximum of each frame, of the video, or none.")
@@ -96,14 +98,17 @@ def _asked(
     precision: Annotated[
         Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")
     ] = DEFAULTS.precision,
-    exact: Annotated[bool, typer.Option("--exact", help="The plain sliding window, in fp32.")] = False,
+    exact: Annotated[bool, typer.Option("--exact/--no-exact", help="The plain sliding window, in fp32.")] = False,
     decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
     start: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
     end: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace earlier products, once the new ones are complete.")] = True,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep the maps of a long prediction, and go on from them if it is stopped.")
+        bool,
+        typer.Option(
+            "--resume/--no-resume", help="Keep the maps of a long prediction, and go on from them if it is stopped."
+        ),
     ] = DEFAULTS.resume,
     threads: Annotated[
         int | None,

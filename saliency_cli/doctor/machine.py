@@ -15,6 +15,7 @@ from saliency_cli._version import __version__
 from saliency_cli.doctor.findings import Finding
 from saliency_cli.doctor.packages import import_apart
 from saliency_cli.errors import DeviceError, VsalError, WeightsError, WriteError
+from saliency_cli.settings import find_settings, load_settings
 
 __all__ = ["check_devices", "check_media", "check_program", "check_room", "check_weights"]
 
@@ -48,6 +49,19 @@ def check_program() -> Iterator[Finding]:
     if heard:
         said = ", ".join(f"{name}={value}" for name, value in sorted(heard.items()))
         yield Finding(group="program", name="environment", value=said, facts=heard)
+    files = [str(path) for path in find_settings()]
+    yield Finding(group="program", name="settings", value=", ".join(files) or "no vsal.toml", facts={"files": files})
+    try:
+        load_settings()
+    except VsalError as error:
+        yield Finding(
+            group="program",
+            name="settings",
+            value="a file of options is wrong",
+            state="broken",
+            remedy=str(error),
+            exit_code=error.exit_code,
+        )
 
 
 HEARD = ("OMP_NUM_THREADS", "NO_COLOR", "CUDA_VISIBLE_DEVICES", "TMPDIR")

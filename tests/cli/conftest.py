@@ -22,6 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith("VSAL_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("VSAL_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
