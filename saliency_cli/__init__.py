@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         WeightsError,
         WriteError,
     )
+    from saliency_cli.export.onnx_file import Exported, export_onnx
     from saliency_cli.inference.predictor import SaliencyPredictor
     from saliency_cli.inspection.costs import Cost, measure_cost
     from saliency_cli.inspection.looking import Inspection, inspect_source
@@ -54,6 +55,7 @@ __all__ = [
     "Cost",
     "DeviceError",
     "Diagnosis",
+    "Exported",
     "Frame",
     "Inspection",
     "MediaError",
@@ -74,6 +76,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "examine",
+    "export_onnx",
     "inspect_source",
     "load_model",
     "measure_cost",
@@ -96,6 +99,7 @@ _HOMES = {
     **dict.fromkeys(("Cost", "measure_cost"), "inspection.costs"),
     **dict.fromkeys(("Inspection", "inspect_source"), "inspection.looking"),
     "Diagnosis": "doctor.findings",
+    **dict.fromkeys(("Exported", "export_onnx"), "export.onnx_file"),
     "PredictOptions": "options",
     "ReframeOptions": "reframing.options",
     "SaliencyPredictor": "inference.predictor",

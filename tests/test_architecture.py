@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": FOUNDATION | {"_version", "options", "outputs", "media", "models", "inference", "pipeline"},
     "evaluation": FOUNDATION
     | {"_version", "provenance", "options", "media", "metrics", "datasets", "models", "inference", "pipeline"},
+    "export": FOUNDATION | {"_version", "media", "models"},
     "inspection": FOUNDATION | {"options", "media", "models", "inference", "pipeline", "batch", "benchmark"},
     "doctor": FOUNDATION | {"_version", "options", "settings", "models", "inference", "benchmark"},
     "benchmark": FOUNDATION | {"_version", "options", "media", "metrics", "models", "render", "inference", "pipeline"},
@@ -170,6 +171,7 @@ def test_what_the_package_imports_is_declared() -> None:
     extras = {name: runtime | distributions(extra) for name, extra in project["optional-dependencies"].items()}
     # What only training or plots or a cluster need is imported only there: in a room, or in a single module.
     declared = {"training": extras["train"], "evaluation": extras["plot"], "batch/ray_cluster.py": extras["ray"]}
+    declared["export"] = extras["export"]
     undeclared = {
         name: missing
         for module in modules(PACKAGE)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from saliency_cli.cli.console import Quiet, Verbose, guarded, progress_bar, say, setup
+from saliency_cli.cli.console import Quiet, Verbose, guarded, progress_bar, say, setup, warn
 
 __all__ = ["app"]
 
@@ -135,3 +135,30 @@ def convert(
         say("the file names its network; give it to --weights")
     else:
         say(f"the file holds {model}, a part of a network, to start a training from")
+
+
+@app.command()
+@guarded
+def export(
+    weights: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="Weights: a name, or a file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")],
+    opset: Annotated[int, typer.Option(help="Of ONNX's operations: 18 to 23.")] = 18,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write a network as ONNX, for other programs, and compare it with torch (needs vsal[export]).
+
+    Of the embedded model it is the network of photographs: motion is measured outside of it. Of TASED-Net, and TSFP-Net
+    on S3D, it is one window. The batch may have any size.
+    """
+    setup(verbose, quiet)
+    from saliency_cli.export.onnx_file import export_onnx
+
+    exported = export_onnx(weights, output, opset=opset)
+    say(f"takes {exported.takes}")
+    say(f"gives {exported.gives}")
+    if exported.difference is None:
+        warn("it was not compared with torch, for want of onnxruntime; pip install 'vsal[export]'.")
+    else:
+        say(f"onnxruntime's maps are torch's to {exported.difference:.1e}")
+    typer.echo(exported.path)

@@ -69,6 +69,11 @@ EXTRAS: dict[str, tuple[Package, ...]] = {
         Package(("tensorboard",), "tensorboard", "2.16", "vsal train --tensorboard"),
     ),
     "plot": (Package(("matplotlib",), "matplotlib", "3.9", "vsal evaluate --plot"),),
+    "export": (
+        Package(("onnx",), "onnx", "1.17", "vsal models export"),
+        Package(("onnxruntime",), "onnxruntime", "1.20", "comparing what vsal models export wrote"),
+        Package(("onnxscript",), "onnxscript", "0.5", "vsal models export"),
+    ),
     "ray": (Package(("ray",), "ray", "2.60", "vsal batch --engine ray", below="2.64"),),
 }
 
