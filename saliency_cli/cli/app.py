@@ -102,4 +102,4 @@ def common(
 def main() -> None:
     """The console script."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of damaged pictures, we say in one sentence
-    app()
+    app(prog_name="vsal")  # python -m saliency_cli too: completions call it by its name

@@ -12,7 +12,9 @@ from saliency_cli.cli.console import Quiet, Verbose, guarded, progress_bar, say,
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, download, check and convert weights.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, download, check, convert and export weights.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Name = Annotated[str, typer.Argument(help="A name that vsal models list shows.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
