@@ -162,5 +162,5 @@ def export(
     if exported.difference is None:
         warn("it was not compared with torch, for want of onnxruntime; pip install 'vsal[export]'.")
     else:
-        say(f"onnxruntime's maps are torch's to {exported.difference:.1e}")
+        say(f"onnxruntime's maps are torch's to {exported.difference:.1e}, in the mean {exported.mean_difference:.1e}")
     typer.echo(exported.path)

@@ -120,13 +120,15 @@ def _shifted(x: Tensor, down: int, right: int, beyond: int) -> Tensor:
 class Graph:
     """A network to be exported, with what its inputs and outputs are called.
 
-    ``takes``, ``gives``: in words. ``shape``: of one input, without the batch.
+    ``takes``, ``gives``: in words. ``shape``: of one input, without the batch. ``unpools``: it puts values where maxima
+    were, so that rounding can move a few of them far.
     """
 
     def __init__(self, model: LoadedModel) -> None:
         config = model.config
         module = copy.deepcopy(model.module).cpu().eval().requires_grad_(False)
         height, width = config.input_size
+        self.unpools = isinstance(module, TASEDNet) and config.upsampling == "unpool"
         self.module: nn.Module
         self.shape: tuple[int, ...]
         if isinstance(module, StreamingTSFPNet):
@@ -138,7 +140,7 @@ class Graph:
                 "map: where a photograph is looked at, without motion, sound, or smoothing over time"
             )
         else:
-            if isinstance(module, TASEDNet) and config.upsampling == "unpool":
+            if self.unpools:
                 for name in ("upsample1", "upsample2", "upsample3"):
                     setattr(module, name, SpelledUnpooling(getattr(module, name)))
             length = config.clip_length
