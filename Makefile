@@ -14,7 +14,7 @@ DEMO := build/demo.mp4
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test bench format format-check lint types check wheel clean
+.PHONY: help demo test bench docs format format-check lint types check wheel clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,6 +30,10 @@ test: $(DEVELOPMENT)  ## Run the tests
 bench: $(DEVELOPMENT)  ## Measure how fast things are, and write benchmarks/results
 	$(PY) benchmarks/metrics.py
 	$(PY) benchmarks/speed.py
+
+docs: $(DEVELOPMENT)  ## Write the pages and figures of docs/ that are made from the code
+	$(PY) docs/generate.py
+	$(PY) docs/figures.py
 
 format: $(DEVELOPMENT)  ## Bring the code into its form
 	$(PY) -m ruff format .
