@@ -241,3 +241,14 @@ def test_figures_are_all_there_and_used() -> None:
         picture = (DOCS / "figures" / name).read_text(encoding="utf-8")
         assert "<dc:date>" not in picture
         assert not re.search(r"\d{4}-\d\d-\d\dT", picture)
+
+
+@pytest.mark.slow
+def test_figures_have_the_same_bytes_every_time(tmp_path: Path) -> None:
+    figures = script("figures")
+    for folder in ("one", "two"):
+        figures.main(tmp_path / folder)
+    for path in sorted((tmp_path / "one").iterdir()):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+    assert {path.stem for path in (tmp_path / "one").iterdir()} == set(figures.FIGURES)
+    assert {path.name for path in (DOCS / "figures").glob("*.svg")} == {f"{name}.svg" for name in figures.FIGURES}
