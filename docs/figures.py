@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ __all__ = ["FIGURES", "main"]
 
 # Told apart without colour, too: light and dark, hatched and plain
 INK, PALE, BLUE, ORANGE, GREEN = "#222222", "#eef1f4", "#9cc3e6", "#f0a35e", "#b9d9a8"
-STYLE: Final = {
+STYLE: Final[Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "svg.fonttype": "path",  # looks the same whatever fonts the reader has
@@ -261,4 +261,4 @@ def main(folder: Path = ROOT / "docs" / "figures", suffix: str = ".svg") -> None
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    main(Path(sys.argv[1])) if len(sys.argv) > 1 else main()

@@ -255,7 +255,7 @@ def _takes(parameter: inspect.Parameter, info: OptionInfo) -> str:
     if kind is bool or info.count:
         return "–"
     repeats = ""
-    if get_origin(kind) in (list, tuple):
+    if get_origin(kind) is list:
         kind, repeats = get_args(kind)[0], "" if "repeats" in (info.help or "") else "; repeats"
     if info.metavar:
         return f"`{info.metavar}`{repeats}"
@@ -387,7 +387,7 @@ def _path(module: str) -> Path:
 
 def homes(package: str) -> dict[str, str]:
     """In which module each name lives that a package hands on: read from its imports."""
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(_tree(package)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("saliency_cli"):
             found |= {alias.asname or alias.name: node.module for alias in node.names}
