@@ -45,6 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"_version", "options", "outputs", "postprocess", "provenance", "queues", "timings"}
     | {"media", "inference", "pipeline"},
     "batch": FOUNDATION | {"_version", "options", "outputs", "media", "models", "inference", "pipeline"},
+    "reporting": FOUNDATION
+    | {"_version", "options", "outputs", "postprocess", "provenance", "queues", "timings"}
+    | {"media", "models", "render", "inference", "pipeline", "batch"},
     "evaluation": FOUNDATION
     | {"_version", "provenance", "options", "media", "metrics", "datasets", "models", "inference", "pipeline"},
     "export": FOUNDATION | {"_version", "media", "models"},

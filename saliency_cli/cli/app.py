@@ -10,10 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from saliency_cli._version import __version__
-from saliency_cli.cli import batch, bench, doctor, evaluate, inspect, models, predict, train
-from saliency_cli.cli.configured import Configured
-from saliency_cli.cli.console import LogFormat, fail, is_json, log_as, tell_error
-from saliency_cli.errors import VsalError
+from saliency_cli.cli import batch, bench, evaluate, models, predict, report, train
 
 __all__ = ["app", "main"]
 
@@ -61,9 +58,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("predict", cls=Configured)(predict.predict)
-app.command("batch", cls=Configured)(batch.batch)
-app.command("evaluate", cls=Configured)(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("report")(report.report)
+app.command("batch")(batch.batch)
+app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("inspect")(inspect.inspect)
 app.command("bench", cls=Configured)(bench.bench)

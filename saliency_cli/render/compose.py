@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from saliency_cli.render.colour import Colormap, colour, lookup_table
 from saliency_cli.render.smooth import resize
 
-__all__ = ["gray8", "gray8_truncated", "gray16", "heatmap", "overlay", "side_by_side"]
+__all__ = ["cover_table", "gray8", "gray8_truncated", "gray16", "heatmap", "overlay", "side_by_side"]
 
+GAMMA = 0.8
 FADE_IN = 0.12  # saliency at which the cover is no longer weakened
 
 
@@ -45,7 +46,7 @@ def overlay(
     colormap: Colormap = "turbo",
     *,
     opacity: float = 0.7,
-    gamma: float = 0.8,
+    gamma: float = GAMMA,
 ) -> NDArray[np.uint8]:
     """Lay the map's colours over a frame: uint8 (H, W, 3), RGB.
 
@@ -56,7 +57,7 @@ def overlay(
     """
     height, width = frame.shape[:2]
     levels = gray8(saliency)
-    covers = _covers(opacity, gamma)
+    covers = cover_table(opacity, gamma)
     tinted = np.rint(lookup_table(colormap) * covers[:, None])  # colours times cover, so that one addition blends them
     clear = np.rint(255.0 * (1.0 - covers))
     ink = cv2.applyColorMap(levels, tinted.astype(np.uint8)[:, None, :])
@@ -77,7 +78,7 @@ def side_by_side(
     return np.asarray(cv2.hconcat([frame, heatmap(saliency, colormap, size=(width, height))]), np.uint8)
 
 
-def _covers(opacity: float, gamma: float) -> NDArray[np.float64]:
+def cover_table(opacity: float, gamma: float = GAMMA) -> NDArray[np.float64]:
     """How much of the frame each of the 256 levels hides: (256,), 0..1."""
     level = np.linspace(0.0, 1.0, 256)
     ramp = np.clip(level / FADE_IN, 0.0, 1.0)

@@ -1,0 +1,151 @@
+"""``vsal report``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saliency_cli.cli.console import Quiet, Verbose, fail, guarded, is_broken_pipe, progress_bar, say, setup, warn
+from saliency_cli.options import Colormap, Decoder, Model, Precision
+from saliency_cli.reporting.options import ReportOptions
+
+if TYPE_CHECKING:
+    from saliency_cli.reporting.result import ReportFailure, ReportPage
+
+__all__ = ["report"]
+
+SOME_FAILED = 6
+DEFAULTS = ReportOptions()
+
+
+@guarded
+def report(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Videos, folders of videos or of frames, or pictures."),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="An .html file, or a folder; several inputs need a folder.  [default: clip.report.html]",
+        ),
+    ] = None,
+    size: Annotated[
+        int, typer.Option(metavar="PIXELS", help="The longest side of the embedded video, at most.")
+    ] = DEFAULTS.size,
+    colormap: Annotated[Colormap, typer.Option(help="What the overlay begins with.")] = DEFAULTS.colormap,
+    opacity: Annotated[float, typer.Option(help="What the overlay begins with, 0 to 1.")] = DEFAULTS.opacity,
+    model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Name (see vsal models list) or path.  [default: the model's own]", envvar="VSAL_WEIGHTS"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")
+    ] = DEFAULTS.device,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")
+    ] = DEFAULTS.precision,
+    exact: Annotated[bool, typer.Option("--exact", help="The plain sliding window, in fp32.")] = False,
+    decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
+    start: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
+    end: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace earlier pages, once the new ones are complete.")] = True,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
+        ),
+    ] = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Predict where people look, and write a page to look at: the video with a live overlay, charts, key frames.
+
+    One HTML file that needs no network. Without options, clip.mp4 gives clip.report.html in the current folder. Several
+    inputs, or a folder of videos, give a page each and an index.html, in the folder -o.
+    """
+    setup(verbose, quiet)
+    options = ReportOptions(
+        output=output,
+        size=size,
+        colormap=colormap,
+        opacity=opacity,
+        model=model,
+        weights=weights,
+        device=device,
+        precision=precision,
+        exact=exact,
+        decoder=decoder,
+        start=start,
+        end=end,
+        rate=fps,
+        overwrite=overwrite,
+        threads=threads,
+    )
+    from saliency_cli.media import source_path  # the decoders take a second to import
+    from saliency_cli.reporting.goals import holds_videos
+
+    first = source_path(inputs[0]) if inputs[0] else Path()
+    if len(inputs) > 1 or (first.is_dir() and holds_videos(first)):
+        _report_all(inputs, options)
+        return
+    from saliency_cli.reporting.report import report as run
+
+    with progress_bar(first.name) as on_progress:
+        page = run(first, options, on_progress=on_progress)
+    _tell(page)
+
+
+def _report_all(inputs: list[str], options: ReportOptions) -> None:
+    from saliency_cli.reporting.report import report_all
+
+    with ExitStack() as bars:
+
+        def begin(source: Path) -> None:
+            nonlocal on_progress
+            bars.close()
+            on_progress = bars.enter_context(progress_bar(source.name))
+
+        def on_page(page: ReportPage) -> None:
+            bars.close()
+            _tell(page)
+
+        def on_failure(failure: ReportFailure, error: BaseException) -> None:
+            bars.close()
+            if is_broken_pipe(error):  # nobody is there to be told the names of the pages
+                raise error
+            fail(error)
+
+        on_progress = bars.enter_context(progress_bar(""))
+        index = report_all(
+            inputs,
+            options,
+            on_begin=begin,
+            on_progress=lambda done, total: on_progress(done, total),
+            on_page=on_page,
+            on_failure=on_failure,
+        )
+    if index.output is not None:
+        typer.echo(os.fsencode(index.output))
+    if index.failures:
+        say(f"vsal: {len(index.failures)} of {len(index.failures) + len(index.pages)} inputs failed.")
+        raise typer.Exit(SOME_FAILED)
+
+
+def _tell(page: ReportPage) -> None:
+    for message in page.warnings:
+        warn(message)
+    device, precision, decoder = (choice.split(" (")[0] for choice in (page.device, page.precision, page.decoder))
+    say(
+        f"{page.source}: {page.summary.frames} frames at {page.frames_per_second:.1f} frames/s, {page.weights} on "
+        f"{device} in {precision}, read by {decoder}"
+    )
+    typer.echo(os.fsencode(page.output))  # as bytes: a name need not be UTF-8
