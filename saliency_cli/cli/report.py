@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saliency_cli.cli.console import Quiet, Verbose, fail, guarded, is_broken_pipe, progress_bar, say, setup, warn
+from saliency_cli.cli.console import Quiet, Verbose, fail, guarded, progress_bar, say, setup, warn
+from saliency_cli.errors import UsageError
 from saliency_cli.options import Colormap, Decoder, Model, Precision
 from saliency_cli.reporting.options import ReportOptions
 
@@ -93,7 +95,9 @@ def report(
     from saliency_cli.media import source_path  # the decoders take a second to import
     from saliency_cli.reporting.goals import holds_videos
 
-    first = source_path(inputs[0]) if inputs[0] else Path()
+    if "" in inputs:
+        raise UsageError("INPUT: the name is empty; give a file, a folder, or . for this one.")
+    first = source_path(inputs[0])
     if len(inputs) > 1 or (first.is_dir() and holds_videos(first)):
         _report_all(inputs, options)
         return
@@ -108,11 +112,12 @@ def _report_all(inputs: list[str], options: ReportOptions) -> None:
     from saliency_cli.reporting.report import report_all
 
     with ExitStack() as bars:
+        bar: Callable[[float, int | None], None] = lambda done, total: None  # noqa: E731 - replaced for each input
 
         def begin(source: Path) -> None:
-            nonlocal on_progress
+            nonlocal bar
             bars.close()
-            on_progress = bars.enter_context(progress_bar(source.name))
+            bar = bars.enter_context(progress_bar(source.name))
 
         def on_page(page: ReportPage) -> None:
             bars.close()
@@ -120,16 +125,13 @@ def _report_all(inputs: list[str], options: ReportOptions) -> None:
 
         def on_failure(failure: ReportFailure, error: BaseException) -> None:
             bars.close()
-            if is_broken_pipe(error):  # nobody is there to be told the names of the pages
-                raise error
             fail(error)
 
-        on_progress = bars.enter_context(progress_bar(""))
         index = report_all(
             inputs,
             options,
             on_begin=begin,
-            on_progress=lambda done, total: on_progress(done, total),
+            on_progress=lambda done, total: bar(done, total),
             on_page=on_page,
             on_failure=on_failure,
         )

@@ -160,7 +160,7 @@ def _key_frame(key: KeyFrame) -> str:
 
 def _data(report: Report, options: ReportOptions) -> dict[str, Any]:
     """What the script works with."""
-    tables = {name: render.lookup_table(name) for name in render.COLORMAPS}  # type: ignore[arg-type]
+    tables = {name: render.lookup_table(name) for name in render.COLORMAPS}
     return {
         "times": [round(float(time), 6) for time in report.seconds],
         "end": round(report.end, 6),
