@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import saliency_cli
+from saliency_cli.reporting.page import asset
 
 ROOT = Path(__file__).resolve().parents[1]
 # Seconds to import each, and nothing that a help page needs.
@@ -68,6 +69,19 @@ sys.exit(code)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip()
     assert result.stderr.splitlines()[-1].split() == ["loaded:"]
+
+
+def test_the_wheel_carries_the_files_of_the_reports_pages() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    for target in build.values():
+        assert "/saliency_cli" in target["include"]  # with all that lies in it,
+        assert "exclude" not in target
+    for name in ("page.html", "page.css", "page.js", "index.html"):  # unless git is told to look away
+        assert asset(name)
+        ignored = subprocess.run(
+            ["git", "check-ignore", "-q", f"saliency_cli/reporting/assets/{name}"], cwd=ROOT, check=False
+        )
+        assert ignored.returncode != 0
 
 
 @pytest.mark.parametrize(("version", "fits"), [("2.6.0", True), ("2.13.0", True), ("2.14.0", False), ("2.5.1", False)])

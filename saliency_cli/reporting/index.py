@@ -36,12 +36,12 @@ def _card(page: ReportPage, folder: Path) -> str:
     summary = page.summary
     shots = f"{summary.shots} shot{'' if summary.shots == 1 else 's'}"
     jumps = f"{summary.jumps} jump{'' if summary.jumps == 1 else 's'}"
-    numbers = f"concentration {summary.concentration:.2f} · {summary.middle:.0%} in the middle · {jumps}"
+    numbers = f"concentration {summary.concentration:.2f} · in the middle {summary.middle:.0%}"
     # Quoted as bytes: a name need not be UTF-8
     link = "/".join(quote(os.fsencode(part), safe="") for part in Path(os.path.relpath(page.output, folder)).parts)
     return (
         f'<li class="card"><a href="{link}"><img src="{data_uri(page.picture)}" alt="">'
-        f"<div><h2>{escape(plain(page.source.name))}</h2><p>{clock_time(summary.duration)} · {shots}</p>"
+        f"<div><h2>{escape(plain(page.source.name))}</h2><p>{clock_time(summary.duration)} · {shots} · {jumps}</p>"
         f"<p>{numbers}</p></div></a></li>"
     )
 
