@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from saliency_cli.inference.predictor import SaliencyPredictor
     from saliency_cli.pipeline import Prediction
 
-__all__ = ["predict"]
+__all__ = ["expand", "predict"]
 
 SOME_FAILED = 6
 DEFAULTS = PredictOptions()
@@ -43,7 +43,7 @@ def predict(
     Without options, clip.mp4 gives clip.saliency.mp4 in the current folder: the clip, with its sound, under a heatmap.
     """
     options = replace(options, output=output)
-    sources = _expand(inputs)
+    sources = expand(inputs)
     if len(sources) == 1:
         _predict_one(sources[0], options)
         return
@@ -105,7 +105,7 @@ def _called(source: Path, *, whole: bool = False) -> str:
     return "stdin" if str(source) == "-" else str(source) if whole else source.name
 
 
-def _expand(inputs: list[str]) -> list[Path]:
+def expand(inputs: list[str]) -> list[Path]:
     """Inputs as paths; patterns that the shell left alone are expanded."""
     from saliency_cli.media import source_path  # the decoders take a second to import
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saliency_cli.cli.console import Quiet, Verbose, fail, guarded, progress_bar, say, setup, warn
-from saliency_cli.errors import UsageError
+from saliency_cli.cli.predict import expand
 from saliency_cli.options import Colormap, Decoder, Model, Precision
 from saliency_cli.reporting.options import ReportOptions
 
@@ -92,23 +92,20 @@ def report(
         overwrite=overwrite,
         threads=threads,
     )
-    from saliency_cli.media import source_path  # the decoders take a second to import
-    from saliency_cli.reporting.goals import holds_videos
+    sources = expand(inputs)
+    from saliency_cli.reporting.goals import holds_videos  # the decoders take a second to import
 
-    if "" in inputs:
-        raise UsageError("INPUT: the name is empty; give a file, a folder, or . for this one.")
-    first = source_path(inputs[0])
-    if len(inputs) > 1 or (first.is_dir() and holds_videos(first)):
-        _report_all(inputs, options)
+    if len(sources) > 1 or (sources[0].is_dir() and holds_videos(sources[0])):
+        _report_all(sources, options)
         return
     from saliency_cli.reporting.report import report as run
 
-    with progress_bar(first.name) as on_progress:
-        page = run(first, options, on_progress=on_progress)
+    with progress_bar(sources[0].name) as on_progress:
+        page = run(sources[0], options, on_progress=on_progress)
     _tell(page)
 
 
-def _report_all(inputs: list[str], options: ReportOptions) -> None:
+def _report_all(sources: list[Path], options: ReportOptions) -> None:
     from saliency_cli.reporting.report import report_all
 
     with ExitStack() as bars:
@@ -128,7 +125,7 @@ def _report_all(inputs: list[str], options: ReportOptions) -> None:
             fail(error)
 
         index = report_all(
-            inputs,
+            sources,
             options,
             on_begin=begin,
             on_progress=lambda done, total: bar(done, total),

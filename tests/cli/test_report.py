@@ -30,7 +30,7 @@ def test_one_clip(vsal: Any, folder: Path) -> None:
 def test_several_of_which_one_fails(vsal: Any, folder: Path) -> None:
     make_clip(folder / "clip.mp4", frames=2)
     (folder / "broken.mp4").write_bytes(b"\0" * 100)
-    result = vsal("report", "clip.mp4", "broken.mp4", "-o", "pages", "--size", "64")
+    result = vsal("report", "c*.mp4", "broken.mp4", "-o", "pages", "--size", "64")
     assert result.exit_code == 6
     assert result.stdout == "pages/clip.report.html\npages/index.html\n"
     assert "vsal: error: broken.mp4 is no media file" in result.stderr

@@ -20,7 +20,8 @@ from clips import make_clip, read_number
 from fakes import fake
 from numpy.typing import NDArray
 
-from saliency_cli.reporting.report import report_all
+from saliency_cli.reporting import page as paging
+from saliency_cli.reporting.report import report, report_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -55,6 +56,14 @@ def decoded(png: bytes) -> NDArray[np.uint8]:
     picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     assert picture is not None
     return np.asarray(picture, np.uint8)
+
+
+def brightest(png: bytes) -> tuple[int, int]:
+    """Row and column, of the fake predictor's 6 by 8, that is covered most."""
+    cover = decoded(png)[..., 3]
+    height, width = cover.shape
+    row, column = np.unravel_index(int(cv2.blur(cover.astype(np.float32), (9, 9)).argmax()), cover.shape)
+    return int(row) * 6 // height, int(column) * 8 // width
 
 
 def waited(page: Any, expression: str) -> Any:
@@ -147,10 +156,31 @@ def test_attention_lies_where_the_predictor_put_it(tab: Tab) -> None:
     tab.page.focus("#timeline")
     tab.page.keyboard.press("End")
     tab.wait_for_frame(19)
-    picture = decoded(tab.canvas())
-    height, width = picture.shape[:2]
-    row, column = np.unravel_index(int(cv2.blur(picture[..., 3].astype(np.float32), (9, 9)).argmax()), (height, width))
-    assert (row * 6 // height, column * 8 // width) == (19 % 6, 19 % 8)
+    assert brightest(tab.canvas()) == (19 % 6, 19 % 8)
+
+
+def test_more_maps_than_a_sheet_holds_and_more_video_than_a_part(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "PART", 3000)
+    clip = make_clip(tmp_path / "clip.mp4", frames=150, size=(160, 120))
+    tab = Tab(browser, report(clip, predictor=fake(), output=str(tmp_path / "clip.html")).output)
+    assert "video-2" in (tmp_path / "clip.html").read_text(encoding="utf-8")
+    for seconds, number in ((5.0, 125), (0.4, 10), (3.0, 75), (5.96, 149)):
+        tab.page.evaluate(f"document.getElementById('video').currentTime = {seconds} + 0.001")
+        tab.wait_for_frame(number)
+        assert tab.number_in_picture() == number
+        assert brightest(tab.canvas()) == (number % 6, number % 8)
+    assert tab.said == []
+    tab.context.close()
+
+
+def test_a_picture(browser: Any, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "photo.png"), np.full((90, 160, 3), 90, np.uint8))
+    tab = Tab(browser, report(tmp_path / "photo.png", predictor=fake(), output=str(tmp_path / "photo.html")).output)
+    assert tab.shown() == 0
+    assert tab.said == []
+    tab.context.close()
 
 
 def test_the_slider_the_colours_and_the_box_change_the_canvas(tab: Tab) -> None:
