@@ -59,6 +59,7 @@ PACKAGES = (
     Package(("rich",), "rich", "13.7", "tables and progress", predict=True),
     Package(("soundfile",), "soundfile", "0.12.1", "--audio"),
     Package(("librosa",), "librosa", "0.10.2", "--audio"),
+    Package(("scenedetect-headless", "scenedetect"), "scenedetect", "0.7", "vsal reframe, vsal report"),
     Package(("scipy",), "scipy", "1.11", "recorded gaze in MATLAB's files"),
     Package(("pebble",), "pebble", "5.1", "vsal batch, vsal inspect --measure"),
 )
