@@ -37,7 +37,7 @@ def reframe(
             "Without -o no video is written."
         ),
     ] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Draw the crop on the whole video instead.")] = False,
+    preview: Annotated[bool, typer.Option("--preview/--no-preview", help="Draw the crop on the whole video instead.")] = False,
     height: Annotated[
         int | None, typer.Option(help="Of the result, in pixels; even.  [default: the crop's own]")
     ] = None,
@@ -58,6 +58,8 @@ def reframe(
         Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")
     ] = DEFAULTS.precision,
     decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
+    start: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
+    end: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace earlier products, once the new ones are complete.")] = True,
     threads: Annotated[
@@ -93,6 +95,8 @@ def reframe(
             device=device,
             precision=precision,
             decoder=decoder,
+            start=start,
+            end=end,
             rate=fps,
             overwrite=overwrite,
             threads=threads,

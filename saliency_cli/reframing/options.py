@@ -26,7 +26,7 @@ class ReframeOptions:
         height: of the result, in pixels, even; None: of the crop.
         max_speed, max_acceleration: of the crop, in lengths of the frame's side along which it moves, per second and
             per second squared.
-        model, weights, device, precision, decoder, rate, crf, overwrite, threads: as of ``PredictOptions``.
+        model, weights, device, precision, decoder, start, end, rate, crf, overwrite, threads: as of ``PredictOptions``.
     """
 
     aspect: str = "9:16"
@@ -41,6 +41,8 @@ class ReframeOptions:
     device: str = "auto"
     precision: Precision = "auto"
     decoder: Decoder = "auto"
+    start: float | None = None
+    end: float | None = None
     rate: float | None = None
     crf: int = 18
     overwrite: bool = True
@@ -68,6 +70,8 @@ class ReframeOptions:
             device=self.device,
             precision=self.precision,
             decoder=self.decoder,
+            start=self.start,
+            end=self.end,
             rate=self.rate,
             crf=self.crf,
             overwrite=self.overwrite,

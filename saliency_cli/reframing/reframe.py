@@ -104,8 +104,9 @@ class Reframing:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the first pass remembers."""
+    """What the first pass remembers; ``first`` is the number of the first frame in the whole input."""
 
+    first: int = 0
     pts: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     attention: list[NDArray[np.float32]] = field(default_factory=list)
@@ -127,7 +128,7 @@ def reframe(
         predictor: a loaded one, instead of what the options name.
         on_progress: called after each frame, in both passes.
         options: fields of :class:`~saliency_cli.reframing.options.ReframeOptions`: ``output``, ``path``, ``preview``,
-            ``height``, ``max_speed``, ``max_acceleration`` and those of a prediction.
+            ``height``, ``max_speed``, ``max_acceleration`` and those of a prediction, such as ``start`` and ``end``.
 
     Raises:
         ReadError, WriteError, WeightsError, DeviceError, UsageError: as in ``saliency_cli.errors``. No product is
@@ -138,7 +139,9 @@ def reframe(
     if path == STDIN:
         raise UsageError("reframe reads its input twice, and stdin can be read once; save it to a file first.")
     rate = None if asked.rate is None else Fraction(asked.rate).limit_denominator(100_000)
-    with open_source(path, decoder=asked.decoder, fps=rate, threads=asked.threads) as reader:
+    with open_source(
+        path, decoder=asked.decoder, fps=rate, threads=asked.threads, start=asked.start, end=asked.end
+    ) as reader:
         if reader.info.kind == "image":
             raise UsageError(f"{path} is a picture, and nothing in it moves; give a video or a folder of frames.")
         if asked.rate is not None and reader.info.kind == "video":
@@ -148,7 +151,9 @@ def reframe(
         goals = plan_goals(path, shape, asked, frames=info.kind == "frames")
         warnings = [f"{path} has this shape already; the whole picture is kept."] if crop.whole else []
         use_threads(asked.prediction)
-        if predictor is None and not crop.whole:
+        if crop.whole:
+            predictor = None  # nothing is to be found
+        elif predictor is None:
             predictor = load_predictor(asked.prediction)
         with no_folders_left_of(goals.files), ExitStack() as stack:
             writer = stack.enter_context(_writer(goals.video, reader, crop, asked)) if goals.video else None
@@ -184,7 +189,8 @@ def reframe(
                 warnings=(*warnings, *reader.warnings),
                 timings=clock.timings(),
             )
-            _tell_path(result, boxes, goals, _header(reader, predictor, asked, result), stack)
+            header = _header(reader, predictor, asked, result)
+            _tell_path(result, boxes, goals, header, stack, first=seen.first, stretch=_stretch(reader, seen, asked))
     return result
 
 
@@ -224,6 +230,8 @@ def _look(
 
     def passing(frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
+            if not seen.pts:
+                seen.first = frame.index
             seen.pts.append(frame.pts)
             if predictor is not None:
                 finder.add(frame)
@@ -313,7 +321,28 @@ def _header(
     return {**origin, "options": asdict(options), **result.record()}
 
 
-def _tell_path(result: Reframing, boxes: list[Box], goals: Goals, header: dict[str, Any], stack: ExitStack) -> None:
+def _stretch(reader: Source, seen: _Seen, options: ReframeOptions) -> tuple[float, float | None] | None:
+    """Where the part asked for begins, with a frame, and ends, on the source's clock; None if that is all of it."""
+    if options.start is None and options.end is None:
+        return None
+    tick = reader.info.time_base
+    begins = float(seen.pts[0] * tick)
+    if options.end is None:
+        return begins, None
+    # Rounded to the source's clock, the end may fall upon the last frame, which is before it
+    return begins, max(options.end + float(reader.info.start), float((seen.pts[-1] + 1) * tick))
+
+
+def _tell_path(
+    result: Reframing,
+    boxes: list[Box],
+    goals: Goals,
+    header: dict[str, Any],
+    stack: ExitStack,
+    *,
+    first: int,
+    stretch: tuple[float, float | None] | None,
+) -> None:
     """The sidecar and the path; they appear when the stack ends."""
     if goals.video is not None:
         sidecar = stack.enter_context(SidecarWriter(goals.video))
@@ -323,9 +352,9 @@ def _tell_path(result: Reframing, boxes: list[Box], goals: Goals, header: dict[s
         return
     seconds = result.seconds.tolist()
     if goals.path.suffix.lower() in (".cmd", ".txt"):
-        text = as_commands(result.source, goals.path, seconds, boxes)
+        text = as_commands(result.source, goals.path, seconds, boxes, stretch=stretch)
     else:
-        text = as_json({"product": "path", **header}, seconds, boxes)
+        text = as_json({"product": "path", **header}, seconds, boxes, first=first)
     if str(goals.path) == STDOUT:
         with write_errors(STDOUT):
             sys.stdout.write(text)

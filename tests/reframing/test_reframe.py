@@ -187,6 +187,49 @@ def test_what_has_the_shape_already_stays_whole() -> None:
     assert calls[-1] == (12, 12)
 
 
+@pytest.mark.parametrize("which", ["plain", "variable rate", "late start"])
+@pytest.mark.parametrize("stretch", [(0.2, 0.4), (0.28, None), (None, 0.3)])
+def test_a_stretch_is_cut_as_predict_cuts_it(which: str, stretch: tuple[float | None, float | None]) -> None:
+    source = make_clip(Path("clip.mp4"), **{"frames": 20, "size": (96, 72), **CLIPS[which]})
+    start, end = stretch
+    saliency_cli.predict(source, write=("overlay", "stats"), output=".", start=start, end=end, predictor=bright())
+    calls: list[tuple[int, int | None]] = []
+    result = reframe(
+        source, "1:1", predictor=bright(), output="crop.mp4", path="path.json", start=start, end=end,
+        on_progress=lambda *told: calls.append(told),
+    )  # fmt: skip
+    theirs, ours = video_facts(Path("clip.saliency.mp4")), video_facts(Path("crop.mp4"))
+    assert 0 < len(ours.times) < 20
+    assert ours.times == theirs.times
+    assert 0 < len(ours.sound) < len(video_facts(source).sound)
+    assert (ours.sound, ours.sound_start) == (theirs.sound, theirs.sound_start)
+    stats = [json.loads(line) for line in Path("clip.stats.jsonl").read_text().splitlines()]
+    path = json.loads(Path("path.json").read_bytes())
+    assert [frame["frame"] for frame in path["path"]] == [line["frame"] for line in stats]
+    assert [frame["seconds"] for frame in path["path"]] == pytest.approx([line["seconds"] for line in stats])
+    assert (path["options"]["start"], path["options"]["end"]) == stretch
+    assert calls[-1] == (2 * len(ours.times), 2 * len(ours.times))
+    reframe(source, "1:1", predictor=bright(), path="path.cmd", start=start, end=end)
+    line = Path("path.cmd").read_text().splitlines()[0]
+    assert f"-ss {result.seconds[0]:.6f} " in line
+    assert (f"-to {(end or 0) + float(probe(source).info.start):.6f} " in line) == (end is not None)
+
+
+def test_an_end_between_two_ticks_of_the_clock_keeps_the_frame_before_it() -> None:
+    make_clip(Path("clip.mp4"), frames=6, size=(96, 72), rate=Fraction(30000, 1001))
+    result = reframe("clip.mp4", "1:1", predictor=bright(), path="path.cmd", end=0.033370)
+    assert len(result.seconds) == 2
+    assert "-to 0.033400 " in Path("path.cmd").read_text()
+
+
+def test_what_is_whole_needs_no_network_that_is_given() -> None:
+    source = make_clip(Path("clip.mp4"), frames=6, size=(96, 54))
+    predictor = bright()
+    predictor.predict = None  # type: ignore[assignment, method-assign]
+    result = reframe(source, "16:9", predictor=predictor)
+    assert (result.attention, result.weights) == (None, "")
+
+
 def test_a_folder_of_frames(tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
@@ -195,6 +238,9 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
     result = reframe(folder, "1:1", predictor=bright(), rate=10.0)
     assert result.output == Path("frames.1x1.mp4")
     assert list(result.seconds) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    part = reframe(folder, "1:1", predictor=bright(), rate=10.0, start=0.2, path="part.json")
+    assert list(part.seconds) == pytest.approx([0.2, 0.3, 0.4])
+    assert [frame["frame"] for frame in json.loads(Path("part.json").read_bytes())["path"]] == [2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -218,6 +264,9 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
         ({"max_acceleration": -1.0}, UsageError, "--max-acceleration"),
         ({"rate": 25.0}, UsageError, "own times"),
         ({"crf": 99}, UsageError, "--crf"),
+        ({"start": -1.0}, UsageError, "--start -1"),
+        ({"start": 0.1, "end": 0.1}, UsageError, "--end 0.1"),
+        ({"start": 5.0}, UsageError, "no frame from 5 s"),
         ({"output": "taken"}, WriteError, "taken is a file"),
         ({"output": "kept.mp4", "overwrite": False}, WriteError, "leave out --no-overwrite"),
         ({"output": "foreign.mp4"}, WriteError, "not vsal's"),
