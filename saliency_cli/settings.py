@@ -41,10 +41,22 @@ _ALL: Final = (
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "predict": _ALL,
     "batch": _ALL,
+    "reframe": (
+        *("aspect", "preview", "height", "max-speed", "max-acceleration", "model", "weights", "crf", "device"),
+        *("precision", "decoder", "start", "end", "fps", "overwrite", "threads"),
+    ),
     "evaluate": ("model", "weights", "audio", "device", "precision", "exact", "threads"),
     "bench": ("model", "weights", "device", "precision", "decoder", "threads"),
 }
 """Which options each command takes from a file."""
+# What stands for one command alone, where PredictOptions has no field for it
+_OWN: Final[Mapping[str, Any]] = {
+    "aspect": str,
+    "preview": bool,
+    "height": int,
+    "max-speed": float,
+    "max-acceleration": float,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +73,12 @@ class Settings:
 
 def find_settings(folder: Path | None = None) -> tuple[Path, ...]:
     """The files that count for a folder, the current one by default; the one that counts most first."""
-    here = (folder or Path.cwd()).absolute()
-    found = [next((place / FILE for place in _upwards(here) if (place / FILE).is_file()), None), _own()]
-    return tuple(dict.fromkeys(path for path in found if path is not None and path.is_file()))
+    try:
+        here = (folder or Path.cwd()).absolute()
+    except FileNotFoundError:  # the current folder has been removed
+        return tuple(path for path in [_own()] if path is not None and _is_file(path))
+    found = [next((place / FILE for place in _upwards(here) if _is_file(place / FILE)), None), _own()]
+    return tuple(dict.fromkeys(path for path in found if path is not None and _is_file(path)))
 
 
 def load_settings(paths: Sequence[Path] | None = None) -> Settings:
@@ -81,6 +96,11 @@ def load_settings(paths: Sequence[Path] | None = None) -> Settings:
     return Settings(files, values)
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a file is there, for all that this user may see: somebody else's home may be closed, and is not ours."""
+    return os.path.isfile(path)
+
+
 def _upwards(here: Path) -> list[Path]:
     """The folder, and those above it up to the repository's or the user's own."""
     try:
@@ -89,7 +109,7 @@ def _upwards(here: Path) -> list[Path]:
         home = None
     places = [here, *here.parents]
     for number, place in enumerate(places):
-        if place == home or (place / ".git").exists():
+        if place == home or os.path.exists(place / ".git"):
             return places[: number + 1]
     return [here]
 
@@ -107,14 +127,14 @@ def _own() -> Path | None:
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """A file's options for each command."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin with a mark
     except FileNotFoundError:
         raise ReadError(f"{path} does not exist; check the name, or leave out --config.") from None
     except OSError as error:
         raise ReadError(
             f"{path} cannot be read ({error.strerror}); check its permissions, or use --no-config."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of what no computer wrote
         raise UsageError(f"{path} is no TOML ({error}); correct it, or use --no-config.") from None
     common = {key: value for key, value in tables.items() if not isinstance(value, dict)}
     for name in tables.keys() - common.keys():
@@ -138,7 +158,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-HINTS: Final = get_type_hints(PredictOptions)
+HINTS: Final = {**get_type_hints(PredictOptions), **_OWN}
 
 
 def _check(path: Path, where: str, key: str, value: object) -> None:
@@ -156,7 +176,7 @@ def _check(path: Path, where: str, key: str, value: object) -> None:
             raise UsageError(f"{said}: must be one of {', '.join(get_args(kind))}.")
     elif not _is_of(value, kind):
         raise UsageError(f"{said}: must be {NAMES[kind]}.")
-    elif kind in (int, float):
+    elif kind in (int, float) and name not in _OWN:
         try:
             replace(PredictOptions(), **{name: cast(Any, value)})
         except UsageError as error:
@@ -188,6 +208,6 @@ def _spelled(value: object) -> str:
 def _meant(path: Path, key: str, value: Any) -> Any:
     """The value as a flag would have it: weights beside the file are found from everywhere."""
     if key == "weights":
-        near = path.absolute().parent / Path(value).expanduser()
-        return str(near) if near.is_file() else value
+        near = path.absolute().parent / os.path.expanduser(value)
+        return str(near) if _is_file(near) else value
     return [value] if key == "write" and isinstance(value, str) else value

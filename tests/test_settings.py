@@ -91,7 +91,15 @@ def test_weights_are_found_from_the_file(tmp_path: Path) -> None:
         ("write = []", "must be one or several of"),
         ("write = 3", "must be one or several of"),
         ("start = nan", "--start nan"),
+        ("[predict]\naspect = '1:1'", r"\[predict\] has no option aspect"),
+        ("[reframe]\naspect = 1", "reframe.aspect = 1: must be text, in quotes"),
+        ("[reframe]\nheight = 1.5", "reframe.height = 1.5: must be a whole number"),
+        ("[reframe]\npreview = 'yes'", "reframe.preview = 'yes': must be true or false"),
+        ("[reframe]\nmax-speed = '1'", "reframe.max-speed = '1': must be a number"),
+        ("[reframe]\ncrf = 60", "--crf 60"),
         ("threads 2", "is no TOML"),
+        (f"threads = {'1' * 5000}", "is no TOML"),
+        (f"write = {'[' * 5000}", "is no TOML"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
@@ -100,6 +108,46 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, text: str, messag
         load_settings([path])
     assert str(caught.value).startswith(str(path))
     assert str(caught.value).count("\n") == 0
+
+
+def test_what_editors_put_before_the_text_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "vsal.toml"
+    path.write_text("threads = 3", encoding="utf-8-sig")
+    assert load_settings([path]).of("predict") == {"threads": 3}
+    for encoding in ("utf-16", "latin-1"):
+        path.write_text('weights = "größer"', encoding=encoding)
+        with pytest.raises(UsageError, match="is no TOML") as caught:
+            load_settings([path])
+        assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("value", ["~nobody-of-this-name/mine.safetensors", "long" * 100, "\\u0000"])
+def test_weights_that_are_no_file_are_a_name(tmp_path: Path, value: str) -> None:
+    path = put(tmp_path, f'weights = "{value}"')
+    assert load_settings([path]).of("predict")["weights"] == value.replace("\\u0000", "\0")
+
+
+def test_what_may_not_be_looked_at_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*arguments: Any, **options: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    near = put(home / "project")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", closed)  # as in a home that is another user's
+        patch.setattr("os.stat", closed)
+        assert find_settings(home / "project") == ()
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/" + "long" * 100)
+    monkeypatch.setenv("APPDATA", "C:\\" + "long" * 100)
+    assert find_settings(home / "project") == (near,)
+
+
+def test_a_folder_that_was_removed_holds_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> Path:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    own = put(home / ".config" / "vsal")
+    monkeypatch.setattr(Path, "cwd", gone)
+    assert find_settings() == (own,)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

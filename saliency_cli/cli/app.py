@@ -60,8 +60,9 @@ app = typer.Typer(
 )
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
-app.command("batch")(batch.batch)
-app.command("evaluate")(evaluate.evaluate)
+app.command("batch", cls=Configured)(batch.batch)
+app.command("reframe", cls=Configured)(reframe.reframe)
+app.command("evaluate", cls=Configured)(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("inspect")(inspect.inspect)
 app.command("bench", cls=Configured)(bench.bench)
@@ -88,7 +89,8 @@ def common(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Options of predict, batch, evaluate and bench.  [default: the nearest vsal.toml, and the user's own]",
+            help="Options of predict, batch, reframe, evaluate and bench.  "
+            "[default: the nearest vsal.toml, and the user's own]",
             envvar="VSAL_CONFIG",
         ),
     ] = None,

@@ -37,7 +37,9 @@ def reframe(
             "Without -o no video is written."
         ),
     ] = None,
-    preview: Annotated[bool, typer.Option("--preview/--no-preview", help="Draw the crop on the whole video instead.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview/--no-preview", help="Draw the crop on the whole video instead.")
+    ] = False,
     height: Annotated[
         int | None, typer.Option(help="Of the result, in pixels; even.  [default: the crop's own]")
     ] = None,

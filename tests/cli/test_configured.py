@@ -88,6 +88,24 @@ def test_what_is_wrong_is_one_sentence(
     assert said in line
 
 
+def test_reframe_has_options_of_its_own(vsal: Any, folder: Path) -> None:
+    make_clip(folder / "clip.mp4", frames=4, size=(96, 54))
+    Path("vsal.toml").write_text("crf = 30\n[reframe]\naspect = '1:1'\nmax-speed = 1\npreview = true\nend = 0.1")
+    assert "[default: 1:1]" in page(vsal, "reframe")
+
+    def options(*arguments: str) -> dict[str, Any]:
+        result = vsal("reframe", "clip.mp4", *arguments)
+        assert result.exit_code == 0, result.stderr
+        record: dict[str, Any] = json.loads(Path(f"{result.stdout.strip()}.json").read_text())
+        assert record["frames"] == 3
+        return record["options"]
+
+    found = options()
+    assert (found["aspect"], found["crf"], found["max_speed"], found["preview"]) == ("1:1", 30, 1, True)
+    found = options("--aspect", "4:5", "--no-preview")
+    assert (found["aspect"], found["preview"]) == ("4:5", False)
+
+
 def test_other_commands_do_not_mind(vsal: Any, folder: Path) -> None:
     Path("vsal.toml").write_text("colour = 1")
     assert vsal("models", "list").exit_code == 0

@@ -22,7 +22,7 @@ from saliency_cli.errors import ReadError, VsalError, WeightsError
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(120)
-COMMANDS = ("predict", "batch", "evaluate", "train", "inspect", "bench", "models", "doctor")
+COMMANDS = ("predict", "batch", "report", "reframe", "evaluate", "train", "inspect", "bench", "models", "doctor")
 
 
 @pytest.fixture(autouse=True)
