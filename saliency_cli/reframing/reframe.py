@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from saliency_cli.errors import ReadError, UsageError
 from saliency_cli.inference.predictor import SaliencyPredictor
-from saliency_cli.media import STDIN, SidecarWriter, Source, VideoWriter, atomic_file, open_source, source_path
-from saliency_cli.media.atomic import write_errors
+from saliency_cli.media import STDIN, SidecarWriter, Source, VideoWriter, open_source, source_path
+from saliency_cli.media.atomic import ReplacementFile, write_errors
 from saliency_cli.outputs import STDOUT, no_folders_left_of
 from saliency_cli.pipeline import load_predictor, use_threads
 from saliency_cli.postprocess import finished
@@ -157,6 +157,8 @@ def reframe(
             predictor = load_predictor(asked.prediction)
         with no_folders_left_of(goals.files), ExitStack() as stack:
             writer = stack.enter_context(_writer(goals.video, reader, crop, asked)) if goals.video else None
+            # Now, as a place that cannot be written is told before the work and not after it
+            script = stack.enter_context(_replacing(goals.path)) if goals.path and str(goals.path) != STDOUT else None
             passes = 1 if writer is None else 2
             total = None if reader.expected is None else passes * reader.expected
 
@@ -190,7 +192,9 @@ def reframe(
                 timings=clock.timings(),
             )
             header = _header(reader, predictor, asked, result)
-            _tell_path(result, boxes, goals, header, stack, first=seen.first, stretch=_stretch(reader, seen, asked))
+            _tell_path(
+                result, boxes, goals, header, stack, script, first=seen.first, stretch=_stretch(reader, seen, asked)
+            )
     return result
 
 
@@ -339,11 +343,12 @@ def _tell_path(
     goals: Goals,
     header: dict[str, Any],
     stack: ExitStack,
+    script: Path | None,
     *,
     first: int,
     stretch: tuple[float, float | None] | None,
 ) -> None:
-    """The sidecar and the path; they appear when the stack ends."""
+    """The sidecar, and the path into ``script`` or to stdout; files appear when the stack ends."""
     if goals.video is not None:
         sidecar = stack.enter_context(SidecarWriter(goals.video))
         sidecar.write({"product": "reframed", **header})
@@ -355,9 +360,21 @@ def _tell_path(
         text = as_commands(result.source, goals.path, seconds, boxes, stretch=stretch)
     else:
         text = as_json({"product": "path", **header}, seconds, boxes, first=first)
-    if str(goals.path) == STDOUT:
-        with write_errors(STDOUT):
+    with write_errors(goals.path):
+        if script is not None:
+            script.write_bytes(text.encode("utf-8", "surrogateescape"))
+        else:
             sys.stdout.write(text)
             sys.stdout.flush()
-        return
-    stack.enter_context(atomic_file(goals.path)).write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def _replacing(goal: Path) -> Iterator[Path]:
+    """A file that takes the goal's name when the block ends well; what fails in the block is no fault of the file."""
+    file = ReplacementFile(goal)
+    try:
+        yield file.temporary
+    except BaseException:
+        file.discard()
+        raise
+    file.commit()

@@ -304,6 +304,17 @@ def test_a_failure_leaves_nothing_behind(moment: str, monkeypatch: pytest.Monkey
     assert Path("out.mp4").read_bytes() == b"earlier"
 
 
+def test_a_path_that_cannot_be_written_is_refused_before_the_work() -> None:
+    source = make_clip(Path("clip.mp4"), frames=3, size=(96, 72))
+    Path("file").touch()
+    predictor = bright()
+    predictor.predict = None  # type: ignore[assignment, method-assign]
+    for options in ({}, {"output": "out.mp4"}):
+        with pytest.raises(WriteError, match=r"file/path\.json cannot be written"):
+            reframe(source, predictor=predictor, path="file/path.json", **options)
+    assert {entry.name for entry in Path().iterdir()} == {"clip.mp4", "file"}
+
+
 def test_a_file_that_changes_meanwhile_is_refused() -> None:
     source = make_clip(Path("clip.mp4"), frames=8, size=(96, 72))
     longer = make_clip(Path("longer.mp4"), frames=12, size=(96, 72)).read_bytes()
