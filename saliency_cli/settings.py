@@ -49,7 +49,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "bench": ("model", "weights", "device", "precision", "decoder", "threads"),
 }
 """Which options each command takes from a file."""
-# What stands for one command alone, where PredictOptions has no field for it
+_KNOWN: Final = tuple(dict.fromkeys(key for keys in KEYS.values() for key in keys))
+# Those that PredictOptions has no field for
 _OWN: Final[Mapping[str, Any]] = {
     "aspect": str,
     "preview": bool,
@@ -143,8 +144,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
                 f"{path}: there is no table [{name}]; use one of {', '.join(f'[{each}]' for each in KEYS)}."
             )
     for key, value in common.items():
-        if key not in _ALL:
-            raise UsageError(f"{path}: there is no option {key}; use one of {', '.join(_ALL)}.")
+        if key not in _KNOWN:
+            raise UsageError(f"{path}: there is no option {key}; use one of {', '.join(_KNOWN)}.")
         _check(path, key, key, value)
     found = {}
     for command, keys in KEYS.items():

@@ -62,6 +62,9 @@ def test_tables_come_before_common_keys_and_near_files_before_far_ones(tmp_path:
     assert settings.of("bench") == {"model": "tased", "threads": 1}
     assert settings.of("evaluate") == {"model": "tased", "threads": 1}
     assert settings.of("train") == {}
+    common = load_settings([put(tmp_path, 'aspect = "1:1"\ncrf = 20\n[reframe]\ncrf = 25')])
+    assert common.of("reframe") == {"aspect": "1:1", "crf": 25}
+    assert common.of("predict") == {"crf": 20}
 
 
 def test_weights_are_found_from_the_file(tmp_path: Path) -> None:
