@@ -105,7 +105,7 @@ def collect(
         ReadError, WriteError, DeviceError: as in ``saliency_cli.errors``.
     """
     clock = clock or StageClock()
-    info, step = reader.info, max(1, -(-(reader.expected or 0) // MOST_FRAMES))
+    info, step = reader.info, max(1, -(-_at_most(reader, options) // MOST_FRAMES))
     size = _fitted(info, options.size if step == 1 else min(options.size, LONG_SIDE))
     tally, rows, last = Tally(), _Rows(), Fraction(0)
     video = folder / "video.mp4"
@@ -180,6 +180,18 @@ def _predicted(
         shown = passing(clock.around("wait", frames))
         for raw in clock.around("predict", predictor.predict(shown, still=reader.info.kind == "image")):
             yield *waiting.popleft(), raw
+
+
+def _at_most(reader: Source, options: ReportOptions) -> int:
+    """How many frames will come: where a video is damaged the reader does not say it, but its packets do."""
+    found, info = reader.scan, reader.info
+    if reader.expected is not None or found is None:
+        return reader.expected or 0
+    if not found.pts:  # the clock jumps back
+        return found.packets
+    unit, begin = float(info.time_base), float(info.start)
+    first, last = options.start or 0.0, float("inf") if options.end is None else options.end
+    return sum(first <= pts * unit - begin < last for pts in found.pts)
 
 
 def _embedded(info: VideoInfo, step: int) -> VideoInfo:

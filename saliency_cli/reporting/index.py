@@ -36,7 +36,7 @@ def _card(page: ReportPage, folder: Path) -> str:
     summary = page.summary
     shots = f"{summary.shots} shot{'' if summary.shots == 1 else 's'}"
     jumps = f"{summary.jumps} jump{'' if summary.jumps == 1 else 's'}"
-    numbers = f"concentration {summary.concentration:.2f} · in the middle {summary.middle:.0%}"
+    numbers = f"concentration&nbsp;{summary.concentration:.2f} · in&nbsp;the&nbsp;middle&nbsp;{summary.middle:.0%}"
     # Quoted as bytes: a name need not be UTF-8
     link = "/".join(quote(os.fsencode(part), safe="") for part in Path(os.path.relpath(page.output, folder)).parts)
     return (

@@ -27,6 +27,7 @@ from saliency_cli.reporting.sheets import COLUMNS, TILES
 __all__ = ["asset", "clock_time", "data_uri", "plain", "safe_json", "summary_rows", "write_page"]
 
 MEDIA_MARK = "<!-- media -->"  # where the template is interrupted by what is too large to hold
+RARE_SOUND = {"ac3": "AC-3", "eac3": "E-AC-3", "alac": "ALAC", "mp2": "MP2"}  # what an mp4 may hold, by FFmpeg's names
 PART = 3 << 20  # bytes of the video in one element, a multiple of 3: base64 without padding between
 
 
@@ -147,6 +148,11 @@ def _limits(report: Report) -> Iterator[str]:
         yield (
             f"The picture was made smaller for this page, {report.size[0]} × {report.size[1]}; the prediction saw "
             "it in full."
+        )
+    if report.sound and report.info.audio is not None and report.info.audio.codec in RARE_SOUND:
+        yield (
+            f"The sound is {RARE_SOUND[report.info.audio.codec]}, which most browsers do not play; it was left as it "
+            "is. Sound in AAC, MP3, Opus or FLAC is heard in all."
         )
 
 

@@ -226,6 +226,48 @@ def test_keys_work_anywhere_and_key_frames_jump(tab: Tab) -> None:
     assert key.get_attribute("aria-current") == "true"
 
 
+def test_a_thousand_frames_a_second(browser: Any, tmp_path: Path) -> None:
+    """As close together as the tolerance of times: the nearest frame is the one shown, not the next."""
+    clip = make_clip(tmp_path / "clip.mkv", frames=12, rate=1000, size=(160, 120))
+    tab = Tab(browser, report(clip, predictor=fake(), output=str(tmp_path / "clip.html")).output)
+    tab.wait_for_frame(0)
+    tab.page.focus("#timeline")
+    for number in range(1, 12):
+        tab.page.keyboard.press("Shift+ArrowRight")
+        tab.wait_for_frame(number)
+        assert tab.number_in_picture() == number
+    tab.context.close()
+
+
+def test_from_cut_to_cut(browser: Any, tmp_path: Path) -> None:
+    """Shots shorter than half a second, too."""
+    (tmp_path / "shots").mkdir()
+    ramp = np.tile(np.linspace(120, 250, 160, dtype=np.uint8), (120, 1))
+    stripes = np.where(np.arange(120)[:, None] // 10 % 2, 90, 10).astype(np.uint8).repeat(160, axis=1)
+    for number in range(24):
+        cv2.imwrite(str(tmp_path / "shots" / f"{number:02}.png"), (ramp, stripes, ramp[:, ::-1])[number // 8])
+    tab = Tab(browser, report(tmp_path / "shots", predictor=fake(), output=str(tmp_path / "shots.html")).output)
+    assert tab.page.evaluate("JSON.parse(document.getElementById('report-data').textContent).cuts.length") == 2
+    tab.shown()
+    tab.page.focus("#timeline")
+    for key, number in (
+        ("PageDown", 8), ("PageDown", 16), ("PageUp", 8), ("PageUp", 0), ("End", 23), ("PageUp", 16), ("PageDown", 23),
+    ):  # fmt: skip
+        tab.page.keyboard.press(key)
+        tab.wait_for_frame(number)
+    tab.context.close()
+
+
+def test_a_browser_that_cannot_play_the_video_says_so_once(tab: Tab) -> None:
+    tab.shown()
+    tab.page.evaluate("document.getElementById('video').src = URL.createObjectURL(new Blob(['no video']))")
+    tab.wait("!document.getElementById('state').hidden")
+    assert "cannot play the video" in tab.page.text_content("#state")
+    tab.page.click("#play")
+    tab.page.wait_for_timeout(300)
+    assert tab.said == []
+
+
 def test_it_plays_and_the_overlay_goes_along(tab: Tab) -> None:
     tab.shown()
     tab.page.click("#mute")

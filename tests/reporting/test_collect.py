@@ -107,6 +107,22 @@ def test_a_long_film_is_thinned_with_its_maps(tmp_path: Path, monkeypatch: pytes
     np.testing.assert_allclose(report.peak[:, 0], [(n % 8 + 0.5) / 8 for n in range(0, 20, 3)])
 
 
+@pytest.mark.parametrize(("end", "step"), [(None, 3), (0.5, 2)])
+def test_a_long_film_that_is_damaged_is_thinned_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: float | None, step: int
+) -> None:
+    """Its reader does not say how many frames will come."""
+    monkeypatch.setattr(collecting, "MOST_FRAMES", 8)
+    path = make_clip(tmp_path / "clip.mp4", frames=40, size=(160, 90), faststart=True)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    (tmp_path / "kept").mkdir()
+    with open_source(path, end=end) as reader:
+        assert reader.expected is None
+        report = collect(reader, fake(), ReportOptions(end=end), tmp_path / "kept")
+    assert report.step == step
+    assert 1 < len(report.seconds) <= 8
+
+
 def test_a_picture_is_a_video_of_one_frame(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), np.full((40, 60, 3), 90, np.uint8))
     report = collected(tmp_path / "photo.png", tmp_path / "kept")

@@ -137,6 +137,14 @@ def test_a_clip_without_sound_says_so(tmp_path: Path) -> None:
     assert '"sound":false' in text
 
 
+@pytest.mark.parametrize(("codec", "told"), [("ac3", True), ("aac", False)])
+def test_sound_that_browsers_do_not_play_is_told(tmp_path: Path, codec: str, told: bool) -> None:
+    clip = make_clip(tmp_path / "a.mp4", frames=3, sound=Tone(seconds=0.2, rate=48000, codec=codec))
+    page = report(clip, predictor=fake(), output=str(tmp_path / "a.html"))
+    text = page.output.read_text(encoding="utf-8")
+    assert ("The sound is AC-3, which most browsers do not play" in text) is told
+
+
 def test_the_script_and_the_style_end_no_element() -> None:
     assert "</script" not in asset("page.js").lower()
     assert "<!--" not in asset("page.js")

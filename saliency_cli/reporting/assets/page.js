@@ -50,8 +50,10 @@
 
   /** The number of the frame with exactly this presentation time; -1 if there is none. */
   function frameWithTime(time) {
-    const number = frameBefore(time + TOLERANCE);
-    return number >= 0 && Math.abs(data.times[number] - time) <= TOLERANCE ? number : -1;
+    const distance = (number) => Math.abs(data.times[number] - time);
+    let number = frameBefore(time + TOLERANCE);
+    while (number > 0 && distance(number - 1) < distance(number)) number -= 1; // a thousand frames a second, or more
+    return number >= 0 && distance(number) <= TOLERANCE ? number : -1;
   }
 
   function clockTime(seconds) {
@@ -188,7 +190,7 @@
   const goToTime = (time) => goTo(frameBefore(Math.max(0, Math.min(data.end, time)) + TOLERANCE));
 
   function toggle() {
-    if (video.paused) video.play();
+    if (video.paused) video.play().catch(() => {}); // stopped before it began; what cannot be played says so itself
     else video.pause();
   }
 
@@ -229,8 +231,11 @@
     return cut === undefined ? data.end : cut;
   }
 
+  /** The last cut before the frame that is shown; half a second earlier while playing, or it would never go back. */
   function cutBefore() {
-    const early = data.cuts.filter((each) => each < video.currentTime - 0.5);
+    const here = video.paused ? data.times[Math.max(0, frameBefore(video.currentTime + TOLERANCE / 10))] : 0;
+    const limit = video.paused ? here - TOLERANCE / 10 : video.currentTime - 0.5;
+    const early = data.cuts.filter((each) => each < limit);
     return early.length ? early[early.length - 1] : 0;
   }
 
