@@ -119,7 +119,9 @@ def _needs_stand_in(network: Network, options: PredictOptions) -> bool:
     from saliency_cli.models import manifest
     from saliency_cli.models.registry import DEFAULTS
 
-    return manifest.find(DEFAULTS["tased"]) is None
+    names = ("tsfp-s3d-open",) if network == "tsfp-s3d" else DEFAULTS[network]
+    known = manifest.entries()
+    return next((name for name in names if name in known and manifest.find(name) is not None), None)
 
 
 def _load_tased(options: PredictOptions, device: str | None, threads: int | None, /) -> Any:

@@ -237,7 +237,8 @@ def _losses(found: Probe) -> Iterator[str]:
     if found.expected > there:
         yield f"{found.expected - there} of {found.expected} frames are announced, but not there."
     if found.corrupt:
-        yield f"The file is damaged in {found.corrupt} places: frames there may be lost."
+        places = "one place" if found.corrupt == 1 else f"{found.corrupt} places"
+        yield f"The file is damaged in {places}: frames there may be lost."
     if found.first is None:
         yield "No frame near the beginning could be decoded."
     elif found.spoilt:

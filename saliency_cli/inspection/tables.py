@@ -15,6 +15,7 @@ __all__ = ["cost_lines", "inspection_lines", "streams_table"]
 
 KINDS = {"video": "video", "frames": "folder of frames", "image": "picture"}
 NONE = "–"
+UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def inspection_lines(found: Inspection) -> Iterator[tuple[str, str]]:
@@ -136,4 +137,5 @@ def _duration(seconds: float) -> str:
 
 
 def _bytes(number: int) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+    size, unit = next((each for each in UNITS if number >= each[0]), UNITS[-1])
+    return f"{number / size:.1f} {unit}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -83,7 +84,16 @@ def test_a_cut_off_file_says_what_will_be_missing(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "clip.mp4", frames=40, faststart=True)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     found = inspect_source(path)
-    assert any("announced, but not there" in warning or "damaged" in warning for warning in found.warnings)
+    assert any("announced, but not there" in warning for warning in found.warnings)
+    assert found.unusual["damaged"] == 1
+    assert "The file is damaged in one place: frames there may be lost." in found.warnings
+
+
+def test_a_small_file_has_a_size(tmp_path: Path) -> None:
+    found = inspect_source(make_clip(tmp_path / "clip.mp4", frames=3))
+    assert found.bytes is not None
+    for size, told in ((found.bytes, f"{found.bytes / 1000:.1f} kB"), (2_340_000, "2.3 MB"), (5 * 10**9, "5.0 GB")):
+        assert dict(inspection_lines(replace(found, bytes=size)))["input"].endswith(f", {told}")
 
 
 def test_pictures(tmp_path: Path) -> None:
