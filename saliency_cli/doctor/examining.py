@@ -34,7 +34,13 @@ def examine(checks: Mapping[str, Check] = CHECKS) -> Diagnosis:
         lacking = [name for name in NEEDS.get(group, ()) if name in broken]
         if lacking:
             findings.append(
-                Finding(group=group, name=group, value=f"not looked at, for want of {lacking[0]}", state="gap")
+                Finding(
+                    group=group,
+                    name=group,
+                    value=f"not looked at, for want of {lacking[0]}",
+                    state="gap",
+                    remedy=f"mend {lacking[0]} as said above, and run vsal doctor again",
+                )
             )
             continue
         findings.extend(_alone(group, check))

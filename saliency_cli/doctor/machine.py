@@ -211,7 +211,9 @@ def check_weights() -> Iterator[Finding]:
     for name, entry in manifest.entries().items():
         needed = name == default
         if manifest.find(name) is None:
-            remedy = manifest.pull_command(entry) if entry.url else "install vsal again"
+            remedy = "install vsal again" if entry.in_wheel else manifest.pull_command(entry)
+            if not entry.in_wheel and not entry.url:
+                remedy += ", PLACE being the folder weights of a clone, or an https address that has the file"
             yield Finding(
                 group="weights",
                 name=name,

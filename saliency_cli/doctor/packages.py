@@ -59,7 +59,7 @@ PACKAGES = (
     Package(("rich",), "rich", "13.7", "tables and progress", predict=True),
     Package(("soundfile",), "soundfile", "0.12.1", "--audio"),
     Package(("librosa",), "librosa", "0.10.2", "--audio"),
-    Package(("scenedetect-headless", "scenedetect"), "scenedetect", "0.7", "vsal reframe, vsal report"),
+    Package(("scenedetect-headless", "scenedetect"), "scenedetect", "0.7", "vsal reframe"),
     Package(("scipy",), "scipy", "1.11", "recorded gaze in MATLAB's files"),
     Package(("pebble",), "pebble", "5.1", "vsal batch, vsal inspect --measure"),
 )
@@ -139,12 +139,14 @@ def _finding(package: Package, error: str | None, group: str, remedy: str) -> Fi
         return Finding(group=group, name=name, value=f"{found or 'of an unknown version'}", facts=facts)
     missing = found is None and error.startswith("ModuleNotFoundError")
     value = f"{'not installed' if missing else error.splitlines()[0]}; needed for {package.use}"
+    if not missing:  # what is there in the right version would be left as it is
+        remedy = f"pip install --force-reinstall '{_requirement(package)}'"
     return Finding(
         group=group,
         name=name,
         value=value,
         state="broken" if package.predict else "gap",
-        remedy=remedy if missing or group == "extras" else remedy.replace("install", "install --force-reinstall", 1),
+        remedy=remedy,
         exit_code=1 if package.predict else 0,
         facts=facts,
     )

@@ -43,6 +43,7 @@ def test_what_needs_a_broken_package_is_not_tried() -> None:
 
     diagnosis = examine({"packages": packages, "devices": devices})
     assert diagnosis.findings[1].value == "not looked at, for want of torch"
+    assert diagnosis.findings[1].remedy == "mend torch as said above, and run vsal doctor again"
     assert diagnosis.exit_code == 1
 
 
@@ -62,6 +63,23 @@ def test_weights_that_are_missing_or_damaged(tmp_path: Path, monkeypatch: pytest
     damaged = by_name(check_weights())["tsfp-lite0"]
     assert (damaged.state, damaged.exit_code) == ("broken", 4)
     assert "should have 17cc" in damaged.remedy
+
+
+def test_weights_that_only_a_clone_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSAL_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(manifest, "weights_folder", lambda: tmp_path)
+    (tmp_path / "manifest.toml").write_text(
+        f'[some-open]\nfile = "some.safetensors"\narchitecture = "tased"\ndescription = "x"\nsha256 = "{"0" * 64}"\n'
+    )
+    (finding,) = check_weights()
+    assert (finding.name, finding.state, finding.exit_code) == ("some-open", "gap", 0)
+    assert finding.remedy.startswith(
+        "vsal models pull some-open --from PLACE, PLACE being the folder weights of a clone"
+    )
+    (tmp_path / "some.safetensors").write_bytes(b"damaged")
+    (finding,) = check_weights()
+    assert (finding.state, finding.exit_code) == ("gap", 0)
+    assert "delete it and run `vsal models pull some-open --from PLACE`" in finding.remedy
 
 
 @pytest.mark.parametrize(

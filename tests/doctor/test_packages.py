@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from saliency_cli.doctor import packages
-from saliency_cli.doctor.packages import EXTRAS, PACKAGES, Package, check_packages, import_apart
+from saliency_cli.doctor.packages import EXTRAS, PACKAGES, Package, check_extras, check_packages, import_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -89,6 +89,16 @@ def test_what_is_said_of_a_package(
     assert value in finding.value
     assert remedy in finding.remedy
     assert finding.exit_code == (1 if state == "broken" else 0)
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_broken_package_of_an_extra_is_installed_again_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra's name alone would change nothing: pip finds the package there."""
+    extra = (Package(("numpy",), "breaks", "1", "plots"), Package(("no-such",), "nowhere", "1", "maps"))
+    monkeypatch.setattr(packages, "EXTRAS", {"plot": extra})
+    assert [finding.remedy for finding in check_extras()] == [
+        "pip install --force-reinstall 'numpy>=1'", "pip install 'vsal[plot]'",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
