@@ -24,6 +24,7 @@ from saliency_cli.media import (
     open_source,
     source_path,
 )
+from saliency_cli.media.dimensions import declared_size
 from saliency_cli.types import AudioInfo, SourceKind
 
 __all__ = ["Inspection", "Times", "inspect_source"]
@@ -140,7 +141,10 @@ def inspect_source(
         colour = None if used is None else used.colour
         if colour is None and info.kind == "video" and not info.hdr:  # handed on as stored
             colour = info.colour
-        turned = info.rotation % 180 == 90 if found is None else found.look.orientation.transpose
+        if opened.pictures:
+            turned = _on_its_side(opened.pictures[0], info.width, info.height)
+        else:
+            turned = info.rotation % 180 == 90 if found is None else found.look.orientation.transpose
         shown = (info.width, info.height)
         return Inspection(
             source=opened.name,
@@ -169,6 +173,12 @@ def inspect_source(
             reason=opened.reason,
             warnings=(*opened.warnings, *([] if found is None else _losses(found))),
         )
+
+
+def _on_its_side(picture: Path, width: int, height: int) -> bool:
+    """Whether a picture of this size, upright, is stored the other way round, as EXIF allows."""
+    with picture.open("rb") as file:
+        return width != height and declared_size(file) == (height, width)
 
 
 def _bytes(source: Source) -> int | None:

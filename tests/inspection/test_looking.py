@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -107,6 +108,18 @@ def test_pictures(tmp_path: Path) -> None:
     assert found.bytes == sum(path.stat().st_size for path in folder.iterdir())
     picture = inspect_source(folder / "0.png")
     assert (picture.kind, picture.frames, picture.times.shortest) == ("image", 1, None)
+
+
+def test_a_photograph_that_exif_turns(tmp_path: Path) -> None:
+    content = cv2.imencode(".jpg", np.zeros((90, 160, 3), np.uint8))[1].tobytes()
+    tiff = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 0x0112, 3, 1, 6) + b"\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    (tmp_path / "photo.jpg").write_bytes(
+        content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+    )
+    found = inspect_source(tmp_path / "photo.jpg")
+    assert (found.coded, found.shown) == ((160, 90), (90, 160))
+    assert dict(inspection_lines(found))["pictures"] == "jpg, 160x90, shown as 90x160"
 
 
 def test_the_record_is_json_and_holds_everything(tmp_path: Path) -> None:
