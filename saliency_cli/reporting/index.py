@@ -20,12 +20,13 @@ def write_index(
     out: TextIO, goal: Path, pages: Sequence[ReportPage], failures: Sequence[ReportFailure], *, title: str
 ) -> None:
     """Write the index that will lie at ``goal``; its links are relative, so that the folder can be moved."""
-    seconds = sum(page.summary.duration for page in pages)
+    length = clock_time(sum(page.summary.duration for page in pages))
+    count = f"{len(pages)} video{'' if len(pages) == 1 else 's'}"
     out.write(
         Template(asset("index.html")).substitute(
             title=escape(plain(title)),
             style=asset("page.css"),
-            facts=f"{len(pages)} video{'' if len(pages) == 1 else 's'} · {clock_time(seconds)} in all",
+            facts=f"{length} in all" if title == count else f"{count} · {length} in all",
             cards="\n".join(_card(page, goal.parent) for page in pages),
             failures=_told(failures),
         )
@@ -36,13 +37,12 @@ def _card(page: ReportPage, folder: Path) -> str:
     summary = page.summary
     shots = f"{summary.shots} shot{'' if summary.shots == 1 else 's'}"
     jumps = f"{summary.jumps} jump{'' if summary.jumps == 1 else 's'}"
-    numbers = f"concentration&nbsp;{summary.concentration:.2f} · in&nbsp;the&nbsp;middle&nbsp;{summary.middle:.0%}"
     # Quoted as bytes: a name need not be UTF-8
     link = "/".join(quote(os.fsencode(part), safe="") for part in Path(os.path.relpath(page.output, folder)).parts)
     return (
         f'<li class="card"><a href="{link}"><img src="{data_uri(page.picture)}" alt="">'
         f"<div><h2>{escape(plain(page.source.name))}</h2><p>{clock_time(summary.duration)} · {shots} · {jumps}</p>"
-        f"<p>{numbers}</p></div></a></li>"
+        f"<p>concentration {summary.concentration:.2f}</p><p>in the middle {summary.middle:.0%}</p></div></a></li>"
     )
 
 

@@ -137,6 +137,15 @@ def test_a_clip_without_sound_says_so(tmp_path: Path) -> None:
     assert '"sound":false' in text
 
 
+def test_an_index_counts_its_videos_once(tmp_path: Path) -> None:
+    clips = [make_clip(tmp_path / f"{name}.mp4", frames=5) for name in "ab"]
+    index = report_all(clips, predictor=fake(), output=str(tmp_path / "out"))
+    assert index.output is not None
+    text = index.output.read_text(encoding="utf-8")
+    assert "<h1>2 videos</h1>" in text
+    assert '<p class="facts">0:00.4 in all</p>' in text
+
+
 @pytest.mark.parametrize(("codec", "told"), [("ac3", True), ("aac", False)])
 def test_sound_that_browsers_do_not_play_is_told(tmp_path: Path, codec: str, told: bool) -> None:
     clip = make_clip(tmp_path / "a.mp4", frames=3, sound=Tone(seconds=0.2, rate=48000, codec=codec))
