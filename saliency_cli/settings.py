@@ -45,6 +45,10 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         *("aspect", "preview", "height", "max-speed", "max-acceleration", "model", "weights", "crf", "device"),
         *("precision", "decoder", "start", "end", "fps", "overwrite", "threads"),
     ),
+    "report": (
+        *("size", "colormap", "opacity", "model", "weights", "device", "precision", "exact", "decoder", "start"),
+        *("end", "fps", "overwrite", "threads"),
+    ),
     "evaluate": ("model", "weights", "audio", "device", "precision", "exact", "threads"),
     "bench": ("model", "weights", "device", "precision", "decoder", "threads"),
 }
@@ -55,6 +59,7 @@ _OWN: Final[Mapping[str, Any]] = {
     "aspect": str,
     "preview": bool,
     "height": int,
+    "size": int,
     "max-speed": float,
     "max-acceleration": float,
 }

@@ -58,8 +58,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("predict")(predict.predict)
-app.command("report")(report.report)
+app.command("predict", cls=Configured)(predict.predict)
+app.command("report", cls=Configured)(report.report)
 app.command("batch", cls=Configured)(batch.batch)
 app.command("reframe", cls=Configured)(reframe.reframe)
 app.command("evaluate", cls=Configured)(evaluate.evaluate)
@@ -89,7 +89,7 @@ def common(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Options of predict, batch, reframe, evaluate and bench.  "
+            help="Options of predict, batch, report, reframe, evaluate and bench.  "
             "[default: the nearest vsal.toml, and the user's own]",
             envvar="VSAL_CONFIG",
         ),

@@ -54,7 +54,7 @@ def report(
     precision: Annotated[
         Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")
     ] = DEFAULTS.precision,
-    exact: Annotated[bool, typer.Option("--exact", help="The plain sliding window, in fp32.")] = False,
+    exact: Annotated[bool, typer.Option("--exact/--no-exact", help="The plain sliding window, in fp32.")] = False,
     decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
     start: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
     end: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
