@@ -47,7 +47,7 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but erro
 LogFormat = Literal["text", "json"]
 
 INTERRUPTED = 130
-PIPED_WIDTH = 120  # characters: where no terminal sets a limit, nothing is cut to 80
+PIPED_WIDTH = 160  # characters: where no terminal sets a limit, nothing is cut to 80
 BROKEN_PIPE = 141  # as the shell reports a program that SIGPIPE ended
 
 P = ParamSpec("P")
