@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from saliency_cli.models.registry import load_model
     from saliency_cli.options import PredictOptions
     from saliency_cli.pipeline import Prediction, predict, saliency_frames
+    from saliency_cli.reframing.options import ReframeOptions
+    from saliency_cli.reframing.reframe import Reframing, reframe
     from saliency_cli.reporting.options import ReportOptions
     from saliency_cli.reporting.report import report, report_all
     from saliency_cli.reporting.result import ReportIndex, ReportPage
@@ -63,6 +65,8 @@ __all__ = [
     "PredictOptions",
     "Prediction",
     "ReadError",
+    "ReframeOptions",
+    "Reframing",
     "ReportIndex",
     "ReportOptions",
     "ReportPage",
@@ -86,6 +90,7 @@ __all__ = [
     "metrics",
     "predict",
     "random_model",
+    "reframe",
     "report",
     "report_all",
     "run_batch",
@@ -99,9 +104,15 @@ _HOMES = {
     **dict.fromkeys(("Frame", "SaliencyFrame", "VideoInfo"), "types"),
     **dict.fromkeys(("Prediction", "predict", "saliency_frames"), "pipeline"),
     **dict.fromkeys(("BatchReport", "run_batch"), "batch.running"),
+    **dict.fromkeys(("Reframing", "reframe"), "reframing.reframe"),
+    **dict.fromkeys(("Cost", "measure_cost"), "inspection.costs"),
+    **dict.fromkeys(("Inspection", "inspect_source"), "inspection.looking"),
+    "Diagnosis": "doctor.findings",
+    **dict.fromkeys(("Exported", "export_onnx"), "export.onnx_file"),
+    "PredictOptions": "options",
+    "ReframeOptions": "reframing.options",
     **dict.fromkeys(("report", "report_all"), "reporting.report"),
     **dict.fromkeys(("ReportIndex", "ReportPage"), "reporting.result"),
-    "PredictOptions": "options",
     "ReportOptions": "reporting.options",
     "SaliencyPredictor": "inference.predictor",
     "Selection": "batch.items",

@@ -50,7 +50,17 @@ def test_the_version_is_said_in_one_place() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["predict", "--help"], ["report", "--help"], ["batch", "--help"], ["bench", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["predict", "--help"],
+        ["report", "--help"],
+        ["batch", "--help"],
+        ["reframe", "--help"],
+        ["bench", "--help"],
+        ["inspect", "--help"],
+        ["doctor", "--help"],
+    ],
     ids=" ".join,
 )
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:

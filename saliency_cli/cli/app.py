@@ -10,7 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from saliency_cli._version import __version__
-from saliency_cli.cli import batch, bench, evaluate, models, predict, report, train
+from saliency_cli.cli import batch, bench, doctor, evaluate, inspect, models, predict, reframe, report, train
+from saliency_cli.cli.configured import Configured
+from saliency_cli.cli.console import LogFormat, fail, is_json, log_as, tell_error
+from saliency_cli.errors import VsalError
 
 __all__ = ["app", "main"]
 

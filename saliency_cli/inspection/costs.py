@@ -79,8 +79,9 @@ def measure_cost(
     wanted = replace(wanted, end=min(wanted.end or begin + SAMPLE, begin + SAMPLE))
     stand_in = False
     if load is None:
-        wanted = replace(wanted, model=cast(Model, network.partition("-")[0]))
-        stand_in = _needs_stand_in(network, wanted)
+        weights = _weights_of(network) if wanted.weights is None else str(wanted.weights)
+        wanted = replace(wanted, model=cast(Model, network.partition("-")[0]), weights=weights)
+        stand_in = weights is None and network in STAND_INS
         load = STAND_INS[network] if stand_in else load_pipeline
     source = source_path(found.source)
     job = Job(source.name, source, Path(), source.stem or "input", "inspect", found.bytes)
@@ -111,11 +112,8 @@ def _cost(found: Inspection, outcome: Outcome, network: Network, *, stand_in: bo
     )
 
 
-def _needs_stand_in(network: Network, options: PredictOptions) -> bool:
-    if network == "tsfp" or options.weights is not None:
-        return False
-    if network == "tsfp-s3d":  # none exist yet
-        return True
+def _weights_of(network: Network) -> str | None:
+    """The name of the weights that are on this machine for it; None if there are none."""
     from saliency_cli.models import manifest
     from saliency_cli.models.registry import DEFAULTS
 

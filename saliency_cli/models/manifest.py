@@ -32,6 +32,7 @@ __all__ = [
     "entries",
     "entry",
     "find",
+    "how_to_get",
     "pull",
     "pull_command",
     "sha256_of",
@@ -126,7 +127,7 @@ def verify(name: str) -> Verified:
     if expected is not None and found != expected:
         raise WeightsError(
             f"{path} has the SHA-256 {found} and should have {expected}: "
-            f"delete it{f' and run `{pull_command(wanted)}`' if wanted.url else ' and install vsal again'}."
+            f"delete it and {'install vsal again' if wanted.in_wheel else f'run `{pull_command(wanted)}`'}."
         )
     return Verified(name, path, found, expected)
 
@@ -139,12 +140,12 @@ def how_to_get(name: str) -> str:
     if not wanted.url:
         return (
             f"the weights {wanted.name} ({wanted.file}) lie in the folder weights of vsal's repository, not in its "
-            f"wheel: run `{_pull_command(wanted)}`, where PLACE is that folder of a clone, or an https address that "
+            f"wheel: run `{pull_command(wanted)}`, where PLACE is that folder of a clone, or an https address that "
             "has the file."
         )
     return (
         f"the weights {wanted.name} ({wanted.file}) are not on this machine: "
-        f"run `{_pull_command(wanted)}`, or {_by_hand(wanted)}."
+        f"run `{pull_command(wanted)}`, or {_by_hand(wanted)}."
     )
 
 
@@ -257,18 +258,13 @@ def _find(entry: Entry) -> Path | None:
 
 
 def pull_command(entry: Entry) -> str:
-    """What to type to download it."""
-    return f"vsal models pull {entry.name}{'' if entry.sha256 else ' --unverified'}"
+    """What to type to bring it here."""
+    place = "" if entry.url else " --from PLACE"
+    return f"vsal models pull {entry.name}{place}{'' if entry.sha256 else ' --unverified'}"
 
 
 def _by_hand(entry: Entry) -> str:
-    return f"download {entry.page or entry.url} with a browser and put it at {store() / entry.file}"
-
-
-def _how_to_get(entry: Entry) -> str:
-    if not entry.url:
-        return f"the weights {entry.name} ({entry.file}) come with vsal but are not there: install vsal again."
-    return (
-        f"the weights {entry.name} ({entry.file}) are not on this machine: "
-        f"run `{pull_command(entry)}`, or {_by_hand(entry)}."
-    )
+    address, goal = entry.page or entry.url, store() / entry.file
+    if "://" not in address:
+        return f"copy {address} to {goal}"
+    return f"download {address} with a browser and put it at {goal}"
