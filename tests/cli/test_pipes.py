@@ -72,10 +72,10 @@ def test_the_examples_run_as_written(folder: Path, tools: str) -> None:
     assert {path.name for path in folder.iterdir()} == {"film.mkv", "shown.txt", "overlay.mkv", "maps.gray"}
 
 
-def test_the_readme_s_examples_are_the_documented_ones() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "vsal predict - -o - --write maps" in readme
-    assert "docs/pipes.md" in readme
+def test_the_table_of_uses_has_a_pipe_and_names_its_page() -> None:
+    uses = (ROOT / "docs" / "uses.md").read_text(encoding="utf-8")
+    assert "vsal predict - -o - --write maps" in uses
+    assert "(pipes.md)" in uses
 
 
 def test_a_live_source_gives_its_maps_three_frames_later(folder: Path) -> None:
