@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saliency_cli.cli.console import PIPED_WIDTH, Quiet, Verbose, guarded, is_json, progress_bar, say, setup, warn
+from saliency_cli.cli.prediction_options import DecoderOption, DeviceOption, ModelOption, ThreadsOption, WeightsOption
 from saliency_cli.errors import UsageError
-from saliency_cli.options import Decoder, Model, Precision, PredictOptions
+from saliency_cli.options import Precision, PredictOptions
 
 if TYPE_CHECKING:
     from saliency_cli.benchmark.results import Speed
@@ -34,11 +35,8 @@ def bench(
         str | None, typer.Option("-o", "--output", help="A JSON file for what the tables say; - is --json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on stdout, too.")] = False,
-    model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name (see vsal models list) or path.  [default: the model's own]", envvar="VSAL_WEIGHTS"),
-    ] = None,
+    model: ModelOption = DEFAULTS.model,
+    weights: WeightsOption = None,
     random_weights: Annotated[
         int | None,
         typer.Option(metavar="SEED", help="TASED-Net, or TSFP-Net on S3D, with stand-in weights: for times only."),
@@ -47,13 +45,11 @@ def bench(
         str | None,
         typer.Option(metavar="HxW", help="What the network sees, with --random-weights.  [default: 224x384]"),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")
-    ] = DEFAULTS.device,
+    device: DeviceOption = DEFAULTS.device,
     precision: Annotated[
         Precision, typer.Option(help="Of the engine; auto: all that the device has.", envvar="VSAL_PRECISION")
     ] = DEFAULTS.precision,
-    decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
+    decoder: DecoderOption = DEFAULTS.decoder,
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Of the clip made on the spot.  [default: 640x360]")
     ] = None,
@@ -62,12 +58,7 @@ def bench(
         typer.Option(help="Of the clip, from its beginning.  [default: 4; 2.6 for networks with a window]"),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Timings of each case, of which the median counts.")] = 7,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
-        ),
-    ] = None,
+    threads: ThreadsOption = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 import typer
 
 from saliency_cli.cli.console import PIPED_WIDTH, Quiet, Verbose, guarded, progress_bar, say, setup, warn
+from saliency_cli.cli.prediction_options import ExactOption, ModelOption
 from saliency_cli.errors import UsageError
-from saliency_cli.options import Model, Precision, PredictOptions
+from saliency_cli.options import Precision, PredictOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,14 +74,14 @@ def evaluate(
     frames: Annotated[Path | None, typer.Option(help="A row a frame, to this CSV file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Each metric over time, to this .png or .svg.")] = None,
     seed: Annotated[int, typer.Option(help="Of s-AUC's draws, AUC-J's jitter, and intervals.", min=0)] = 0,
-    model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
+    model: ModelOption = DEFAULTS.model,
     weights: Annotated[str | None, typer.Option(help="Name or path.", envvar="VSAL_WEIGHTS")] = None,
     audio: Annotated[
         bool, typer.Option("--audio/--no-audio", help="Use the sound; for weights with an audio branch.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic.", envvar="VSAL_PRECISION")] = "auto",
-    exact: Annotated[bool, typer.Option("--exact/--no-exact", help="The plain sliding window, in fp32.")] = False,
+    exact: ExactOption = False,
     threads: Annotated[int | None, typer.Option(help="Of the network.", envvar="VSAL_THREADS")] = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,

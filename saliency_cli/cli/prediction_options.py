@@ -21,9 +21,43 @@ from saliency_cli.options import (
     Product,
 )
 
-__all__ = ["with_prediction_options"]
+__all__ = [
+    "CrfOption",
+    "DecoderOption",
+    "DeviceOption",
+    "ExactOption",
+    "ModelOption",
+    "MomentOption",
+    "OverwriteOption",
+    "PrecisionOption",
+    "RateOption",
+    "ThreadsOption",
+    "WeightsOption",
+    "with_prediction_options",
+]
 
 DEFAULTS = PredictOptions()
+
+# What several commands ask in the same words
+ModelOption = Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(help="Name (see vsal models list) or path.  [default: the model's own]", envvar="VSAL_WEIGHTS"),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")]
+PrecisionOption = Annotated[Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")]
+ExactOption = Annotated[bool, typer.Option("--exact/--no-exact", help="The plain sliding window, in fp32.")]
+DecoderOption = Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")]
+CrfOption = Annotated[int, typer.Option(help="Quality of videos: 0 lossless to 51.")]
+MomentOption = Annotated[float | None, typer.Option(help="Seconds from the first frame on.")]
+RateOption = Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")]
+OverwriteOption = Annotated[bool, typer.Option(help="Replace earlier products, once the new ones are complete.")]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
+    ),
+]
 
 
 def with_prediction_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,11 +109,8 @@ def _asked(
         ),
     ] = DEFAULTS.layout,
     bits: Annotated[int, typer.Option(help="Of maps: 8 or 16; videos have 8.")] = DEFAULTS.bits,
-    model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name (see vsal models list) or path.  [default: the model's own]", envvar="VSAL_WEIGHTS"),
-    ] = None,
+    model: ModelOption = DEFAULTS.model,
+    weights: WeightsOption = None,
     audio: Annotated[
         bool, typer.Option("--audio/--no-audio", help="Use the sound; for weights with an audio branch.")
     ] = False,
@@ -91,31 +122,22 @@ def _asked(
     ] = DEFAULTS.normalize,
     colormap: Annotated[Colormap, typer.Option(help="Of overlays and heatmaps.")] = DEFAULTS.colormap,
     opacity: Annotated[float, typer.Option(help="Of the overlay, 0 to 1.")] = DEFAULTS.opacity,
-    crf: Annotated[int, typer.Option(help="Quality of videos: 0 lossless to 51.")] = DEFAULTS.crf,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")
-    ] = DEFAULTS.device,
-    precision: Annotated[
-        Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")
-    ] = DEFAULTS.precision,
-    exact: Annotated[bool, typer.Option("--exact/--no-exact", help="The plain sliding window, in fp32.")] = False,
-    decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
-    start: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
-    end: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace earlier products, once the new ones are complete.")] = True,
+    crf: CrfOption = DEFAULTS.crf,
+    device: DeviceOption = DEFAULTS.device,
+    precision: PrecisionOption = DEFAULTS.precision,
+    exact: ExactOption = False,
+    decoder: DecoderOption = DEFAULTS.decoder,
+    start: MomentOption = None,
+    end: MomentOption = None,
+    fps: RateOption = None,
+    overwrite: OverwriteOption = True,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume/--no-resume", help="Keep the maps of a long prediction, and go on from them if it is stopped."
         ),
     ] = DEFAULTS.resume,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
-        ),
-    ] = None,
+    threads: ThreadsOption = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> PredictOptions:

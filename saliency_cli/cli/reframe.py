@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saliency_cli.cli.console import Quiet, Verbose, guarded, progress_bar, say, setup, warn
-from saliency_cli.options import Decoder, Model, Precision, PredictOptions
+from saliency_cli.cli.prediction_options import (
+    CrfOption,
+    DecoderOption,
+    DeviceOption,
+    ModelOption,
+    MomentOption,
+    OverwriteOption,
+    PrecisionOption,
+    RateOption,
+    ThreadsOption,
+    WeightsOption,
+)
+from saliency_cli.options import PredictOptions
 
 if TYPE_CHECKING:
     from saliency_cli.reframing.reframe import Reframing
@@ -47,29 +59,17 @@ def reframe(
         float, typer.Option(help="Of the crop, in frame widths (heights, where it moves up and down) per second.")
     ] = 0.5,
     max_acceleration: Annotated[float, typer.Option(help="The same, per second squared.")] = 1.0,
-    model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name (see vsal models list) or path.  [default: the model's own]", envvar="VSAL_WEIGHTS"),
-    ] = None,
-    crf: Annotated[int, typer.Option(help="Quality of videos: 0 lossless to 51.")] = DEFAULTS.crf,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")
-    ] = DEFAULTS.device,
-    precision: Annotated[
-        Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")
-    ] = DEFAULTS.precision,
-    decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
-    start: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
-    end: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace earlier products, once the new ones are complete.")] = True,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
-        ),
-    ] = None,
+    model: ModelOption = DEFAULTS.model,
+    weights: WeightsOption = None,
+    crf: CrfOption = DEFAULTS.crf,
+    device: DeviceOption = DEFAULTS.device,
+    precision: PrecisionOption = DEFAULTS.precision,
+    decoder: DecoderOption = DEFAULTS.decoder,
+    start: MomentOption = None,
+    end: MomentOption = None,
+    fps: RateOption = None,
+    overwrite: OverwriteOption = True,
+    threads: ThreadsOption = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:

@@ -12,7 +12,18 @@ import typer
 
 from saliency_cli.cli.console import Quiet, Verbose, fail, guarded, progress_bar, say, setup, warn
 from saliency_cli.cli.predict import expand
-from saliency_cli.options import Colormap, Decoder, Model, Precision
+from saliency_cli.cli.prediction_options import (
+    DecoderOption,
+    DeviceOption,
+    ExactOption,
+    ModelOption,
+    MomentOption,
+    PrecisionOption,
+    RateOption,
+    ThreadsOption,
+    WeightsOption,
+)
+from saliency_cli.options import Colormap
 from saliency_cli.reporting.options import ReportOptions
 
 if TYPE_CHECKING:
@@ -43,29 +54,17 @@ def report(
     ] = DEFAULTS.size,
     colormap: Annotated[Colormap, typer.Option(help="What the overlay begins with.")] = DEFAULTS.colormap,
     opacity: Annotated[float, typer.Option(help="What the overlay begins with, 0 to 1.")] = DEFAULTS.opacity,
-    model: Annotated[Model, typer.Option(help="The network.", envvar="VSAL_MODEL")] = DEFAULTS.model,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name (see vsal models list) or path.  [default: the model's own]", envvar="VSAL_WEIGHTS"),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="VSAL_DEVICE")
-    ] = DEFAULTS.device,
-    precision: Annotated[
-        Precision, typer.Option(help="Of the network's arithmetic.", envvar="VSAL_PRECISION")
-    ] = DEFAULTS.precision,
-    exact: Annotated[bool, typer.Option("--exact/--no-exact", help="The plain sliding window, in fp32.")] = False,
-    decoder: Annotated[Decoder, typer.Option(help="What reads videos.", envvar="VSAL_DECODER")] = DEFAULTS.decoder,
-    start: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
-    end: Annotated[float | None, typer.Option(help="Seconds from the first frame on.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.  [default: 30]")] = None,
+    model: ModelOption = DEFAULTS.model,
+    weights: WeightsOption = None,
+    device: DeviceOption = DEFAULTS.device,
+    precision: PrecisionOption = DEFAULTS.precision,
+    exact: ExactOption = False,
+    decoder: DecoderOption = DEFAULTS.decoder,
+    start: MomentOption = None,
+    end: MomentOption = None,
+    fps: RateOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace earlier pages, once the new ones are complete.")] = True,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            help="Of the network, the decoder and the encoder, each.  [default: their choice]", envvar="VSAL_THREADS"
-        ),
-    ] = None,
+    threads: ThreadsOption = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
