@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from saliency_cli.options import PredictOptions
     from saliency_cli.pipeline import Prediction, predict, saliency_frames
     from saliency_cli.reframing.options import ReframeOptions
-    from saliency_cli.reframing.reframe import Reframing, reframe
+    from saliency_cli.reframing.reframe import reframe
+    from saliency_cli.reframing.result import Reframing
     from saliency_cli.reporting.options import ReportOptions
     from saliency_cli.reporting.report import report, report_all
     from saliency_cli.reporting.result import ReportIndex, ReportPage
@@ -104,7 +105,8 @@ _HOMES = {
     **dict.fromkeys(("Frame", "SaliencyFrame", "VideoInfo"), "types"),
     **dict.fromkeys(("Prediction", "predict", "saliency_frames"), "pipeline"),
     **dict.fromkeys(("BatchReport", "run_batch"), "batch.running"),
-    **dict.fromkeys(("Reframing", "reframe"), "reframing.reframe"),
+    "Reframing": "reframing.result",
+    "reframe": "reframing.reframe",
     **dict.fromkeys(("Cost", "measure_cost"), "inspection.costs"),
     **dict.fromkeys(("Inspection", "inspect_source"), "inspection.looking"),
     "Diagnosis": "doctor.findings",

@@ -24,7 +24,7 @@ from saliency_cli.cli.prediction_options import (
 from saliency_cli.options import PredictOptions
 
 if TYPE_CHECKING:
-    from saliency_cli.reframing.reframe import Reframing
+    from saliency_cli.reframing.result import Reframing
 
 __all__ = ["reframe"]
 

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,85 +30,27 @@ from saliency_cli.media import STDIN, SidecarWriter, Source, VideoWriter, open_s
 from saliency_cli.media.atomic import ReplacementFile, write_errors
 from saliency_cli.outputs import STDOUT, no_folders_left_of
 from saliency_cli.pipeline import load_predictor, use_threads
-from saliency_cli.postprocess import finished
 from saliency_cli.provenance import digest_of, provenance
 from saliency_cli.queues import Ahead
 from saliency_cli.reframing.aspect import Aspect, Crop
 from saliency_cli.reframing.crop import Box, cut_out, drawn
-from saliency_cli.reframing.cuts import CutFinder
 from saliency_cli.reframing.goals import Goals, plan_goals
 from saliency_cli.reframing.options import ReframeOptions
 from saliency_cli.reframing.path import plan_path
+from saliency_cli.reframing.result import Reframing
 from saliency_cli.reframing.script import as_commands, as_json
+from saliency_cli.reframing.seeing import DEPTH, Seen, look
 from saliency_cli.reframing.targets import held
 from saliency_cli.timings import StageClock
-from saliency_cli.types import Frame, SaliencyFrame
 
-__all__ = ["Reframing", "reframe"]
+__all__ = ["reframe"]
 
 log = logging.getLogger(__name__)
 
-DEPTH = 4  # frames that wait between two stages
 LARGEST = 16384  # pixels of a side, which H.264 encoders take
-BINS = 128  # of the attention along the axis
 
 OnProgress = Callable[[int, int | None], None]
 """Called with the number of frames seen or written and, if it is known, of all: each counts in both passes."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reframing:
-    """What a reframing did.
-
-    Attributes:
-        source: the input.
-        output, path: the video and the path's file, None where none was asked for; ``-`` is stdout.
-        size: width and height of the crop, in pixels of the upright source.
-        seconds: (N,), the frames' presentation times.
-        boxes: (N, 4), the window of each frame: x, y, width, height in pixels of the upright source.
-        cuts: the times at which a shot begins, but for the first.
-        attention: the part of the predicted attention that lies within the crop, on average; None if the crop is the
-            whole frame, and nothing was predicted.
-        decoder, device, precision, weights: what did it, and why; empty where nothing was predicted.
-        timings: seconds that each stage was busy, and in all.
-    """
-
-    source: Path
-    output: Path | None
-    path: Path | None
-    size: tuple[int, int]
-    seconds: NDArray[np.float64]
-    boxes: NDArray[np.int64]
-    cuts: tuple[float, ...]
-    attention: float | None
-    decoder: str
-    device: str
-    precision: str
-    weights: str
-    warnings: tuple[str, ...]
-    timings: dict[str, float]
-
-    def record(self) -> dict[str, Any]:
-        """How it went, for sidecars: all but the path itself."""
-        width, height = self.size
-        names = ("decoder", "device", "precision", "timings", "warnings")
-        return {
-            "crop": {"width": width, "height": height},
-            "cuts": [round(cut, 6) for cut in self.cuts],
-            "attention": None if self.attention is None else round(self.attention, 4),
-            "frames": len(self.seconds),
-            **{name: getattr(self, name) for name in names},
-        }
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What the first pass remembers; ``first`` is the number of the first frame in the whole input."""
-
-    first: int = 0
-    pts: list[int] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)
-    attention: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 def reframe(
@@ -166,8 +107,8 @@ def reframe(
                 if on_progress:
                     on_progress(done, total)
 
-            seen = _Seen()
-            for done, _ in enumerate(_look(reader, predictor, asked, crop, clock, seen), 1):
+            seen = Seen()
+            for done, _ in enumerate(look(reader, predictor, asked, crop, clock, seen), 1):
                 tell(done)
             seconds, positions, attention = _planned(seen, reader, crop, asked)
             boxes = [crop.box(position) for position in positions]
@@ -221,51 +162,8 @@ def _scaled(crop: Crop, height: int | None) -> tuple[int, int] | None:
     return width, height
 
 
-def _look(
-    reader: Source,
-    predictor: SaliencyPredictor | None,
-    options: ReframeOptions,
-    crop: Crop,
-    clock: StageClock,
-    seen: _Seen,
-) -> Iterator[None]:
-    """The first pass: times, cuts, and where attention is along the crop's axis."""
-    finder = CutFinder(reader.info.rate)
-
-    def passing(frames: Iterable[Frame]) -> Iterator[Frame]:
-        for frame in frames:
-            if not seen.pts:
-                seen.first = frame.index
-            seen.pts.append(frame.pts)
-            if predictor is not None:
-                finder.add(frame)
-            yield frame
-
-    with Ahead(clock.around("decode", reader), depth=DEPTH, stop=reader.interrupt) as frames:
-        shown = passing(clock.around("wait", frames))
-        if predictor is None:
-            for _ in shown:
-                yield
-            return
-        for raw in clock.around("predict", predictor.predict(shown)):
-            seen.attention.append(_along(finished(raw, predictor.model.config, options.prediction), crop))
-            yield
-    seen.cuts = finder.cuts
-
-
-def _along(saliency: SaliencyFrame, crop: Crop) -> NDArray[np.float32]:
-    """The distribution of a map's attention along the crop's axis, (B,), with the sum 1; even if there is none."""
-    line = np.maximum(saliency.saliency, 0).sum(axis=0 if crop.along == "x" else 1, dtype=np.float64)
-    if len(line) > BINS:
-        line = cv2.resize(line[None], (BINS, 1), interpolation=cv2.INTER_AREA)[0]
-    total = line.sum()
-    if not (np.isfinite(total) and total > 0):
-        line, total = np.ones(len(line)), len(line)
-    return np.asarray(line / total, np.float32)
-
-
 def _planned(
-    seen: _Seen, reader: Source, crop: Crop, options: ReframeOptions
+    seen: Seen, reader: Source, crop: Crop, options: ReframeOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float | None]:
     """The frames' times, the crop's positions, and the part of the attention that these hold."""
     tick, first = reader.info.time_base, seen.pts[0]
@@ -325,7 +223,7 @@ def _header(
     return {**origin, "options": asdict(options), **result.record()}
 
 
-def _stretch(reader: Source, seen: _Seen, options: ReframeOptions) -> tuple[float, float | None] | None:
+def _stretch(reader: Source, seen: Seen, options: ReframeOptions) -> tuple[float, float | None] | None:
     """Where the part asked for begins, with a frame, and ends, on the source's clock; None if that is all of it."""
     if options.start is None and options.end is None:
         return None
