@@ -25,6 +25,7 @@ DECORDS = ("decord", "decord2", "eva-decord")
 # Encoders that products are made with: what for, and whether the default product needs it
 ENCODERS = {"libx264": ("videos", True), "aac": ("sound that must be encoded again", False)}
 DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "prores", "ffv1", "mjpeg", "gif")
+HEARD = ("OMP_NUM_THREADS", "NO_COLOR", "CUDA_VISIBLE_DEVICES", "TMPDIR")  # variables besides our own
 
 
 def check_program() -> Iterator[Finding]:
@@ -62,9 +63,6 @@ def check_program() -> Iterator[Finding]:
             remedy=str(error),
             exit_code=error.exit_code,
         )
-
-
-HEARD = ("OMP_NUM_THREADS", "NO_COLOR", "CUDA_VISIBLE_DEVICES", "TMPDIR")
 
 
 def check_media() -> Iterator[Finding]:
@@ -207,9 +205,8 @@ def check_weights() -> Iterator[Finding]:
     """Whether the weights that vsal knows are here, and are what they should be."""
     from saliency_cli.models import manifest
 
-    default = "tsfp-lite0"
     for name, entry in manifest.entries().items():
-        needed = name == default
+        needed = entry.in_wheel  # the default model
         if manifest.find(name) is None:
             remedy = "install vsal again" if entry.in_wheel else manifest.pull_command(entry)
             if not entry.in_wheel and not entry.url:

@@ -60,7 +60,7 @@ PACKAGES = (
     Package(("soundfile",), "soundfile", "0.12.1", "--audio"),
     Package(("librosa",), "librosa", "0.10.2", "--audio"),
     Package(("scenedetect-headless", "scenedetect"), "scenedetect", "0.7", "vsal reframe"),
-    Package(("scipy",), "scipy", "1.11", "recorded gaze in MATLAB's files"),
+    Package(("scipy",), "scipy", "1.11", "vsal reframe, recorded gaze in MATLAB's files"),
     Package(("pebble",), "pebble", "5.1", "vsal batch, vsal inspect --measure"),
 )
 
