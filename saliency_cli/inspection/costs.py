@@ -117,9 +117,7 @@ def _weights_of(network: Network) -> str | None:
     from saliency_cli.models import manifest
     from saliency_cli.models.registry import DEFAULTS
 
-    names = ("tsfp-s3d-open",) if network == "tsfp-s3d" else DEFAULTS[network]
-    known = manifest.entries()
-    return next((name for name in names if name in known and manifest.find(name) is not None), None)
+    return manifest.first_here(("tsfp-s3d-open",) if network == "tsfp-s3d" else DEFAULTS[network])
 
 
 def _load_tased(options: PredictOptions, device: str | None, threads: int | None, /) -> Any:

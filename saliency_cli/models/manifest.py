@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ __all__ = [
     "entries",
     "entry",
     "find",
+    "first_here",
     "how_to_get",
     "pull",
     "pull_command",
@@ -112,6 +113,12 @@ def entry(name: str) -> Entry:
 def find(name: str) -> Path | None:
     """The file of the weights ``name``, or None if it is not on this machine. ``WeightsError`` for an unknown name."""
     return _find(entry(name))
+
+
+def first_here(names: Iterable[str]) -> str | None:
+    """The first of the names whose weights are on this machine, None if there is none; unknown names have none."""
+    known = entries()
+    return next((name for name in names if name in known and _find(known[name]) is not None), None)
 
 
 def verify(name: str) -> Verified:

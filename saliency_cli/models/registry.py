@@ -79,7 +79,7 @@ def default_weights(architecture: Architecture) -> str:
     Raises ``WeightsError`` if there are none, and says how to get each.
     """
     names = DEFAULTS[architecture]
-    found = next((name for name in names if manifest.find(name) is not None), None)
+    found = manifest.first_here(names)
     if found is None:
         raise WeightsError("; or, ".join(manifest.how_to_get(name).removesuffix(".") for name in names) + ".")
     return found
