@@ -44,7 +44,7 @@ from saliency_cli.segments import Segments, open_segments, resumed_maps
 from saliency_cli.timings import StageClock
 from saliency_cli.types import Frame, SaliencyFrame
 
-__all__ = ["Prediction", "load_predictor", "predict", "saliency_frames", "use_threads"]
+__all__ = ["Prediction", "check_rate", "load_predictor", "open_input", "predict", "saliency_frames", "use_threads"]
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +137,8 @@ def predict(
     warnings: list[str] = []
     if path == STDIN and options.resume:
         raise UsageError("--resume: stdin cannot be read a second time; save it to a file first.")
-    with _open(path, options) as reader:
-        if options.rate is not None and reader.info.kind == "video":
-            raise UsageError(f"--fps {options.rate:g}: {reader.name} is a video and has its own times; leave it out.")
+    with open_input(path, options) as reader:
+        check_rate(reader, options)
         planned = plan_outputs(path, reader.info.kind, options, others=others, folder=folder, name=name)
         if options.resume and planned[0].path is None:
             raise UsageError("--resume: what went to stdout is gone, and cannot be gone on from; give a file with -o.")
@@ -226,7 +225,7 @@ def saliency_frames(
     """The maps of a video one after the other, post-processed as for the products but at the network's size."""
     # Nothing is written, and of all products arrays allow every option
     options = replace(options or PredictOptions(write=("arrays",)), **changes)
-    with _open(source_path(source), options) as reader:
+    with open_input(source_path(source), options) as reader:
         predictor, options = _ready(predictor, options)
         warnings: list[str] = []
         with closing(_pairs(reader, predictor, options, StageClock(), warnings, None, keep_pixels=False)) as pairs:
@@ -244,7 +243,8 @@ def _ready(predictor: SaliencyPredictor | None, options: PredictOptions) -> tupl
     return predictor, replace(options, model=predictor.model.config.architecture)
 
 
-def _open(path: Path, options: PredictOptions) -> Source:
+def open_input(path: Path, options: PredictOptions) -> Source:
+    """An input, opened as the options say. Raises ReadError, UsageError: see ``open_source``."""
     rate = None if options.rate is None else Fraction(options.rate).limit_denominator(100_000)
     # What is needed a second time, or before the pictures, cannot be had from a pipe as it comes
     twice = options.normalize == "video" and any(product in ("overlay", "side-by-side") for product in options.write)
@@ -257,6 +257,12 @@ def _open(path: Path, options: PredictOptions) -> Source:
         end=options.end,
         spool=twice or options.audio,
     )
+
+
+def check_rate(reader: Source, options: PredictOptions) -> None:
+    """Raise UsageError for a rate that is given to what has times of its own."""
+    if options.rate is not None and reader.info.kind == "video":
+        raise UsageError(f"--fps {options.rate:g}: {reader.name} is a video and has its own times; leave it out.")
 
 
 def _pairs(

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ from numpy.typing import NDArray
 
 from saliency_cli.errors import ReadError, UsageError
 from saliency_cli.inference.predictor import SaliencyPredictor
-from saliency_cli.media import STDIN, SidecarWriter, Source, VideoWriter, open_source, source_path
+from saliency_cli.media import STDIN, SidecarWriter, Source, VideoWriter, source_path
 from saliency_cli.media.atomic import ReplacementFile, write_errors
 from saliency_cli.outputs import STDOUT, no_folders_left_of
-from saliency_cli.pipeline import load_predictor, use_threads
+from saliency_cli.pipeline import check_rate, load_predictor, open_input, use_threads
 from saliency_cli.provenance import digest_of, provenance
 from saliency_cli.queues import Ahead
 from saliency_cli.reframing.aspect import Aspect, Crop
@@ -79,14 +78,10 @@ def reframe(
     shape, path, clock = Aspect.parse(asked.aspect), source_path(source), StageClock()
     if path == STDIN:
         raise UsageError("reframe reads its input twice, and stdin can be read once; save it to a file first.")
-    rate = None if asked.rate is None else Fraction(asked.rate).limit_denominator(100_000)
-    with open_source(
-        path, decoder=asked.decoder, fps=rate, threads=asked.threads, start=asked.start, end=asked.end
-    ) as reader:
+    with open_input(path, asked.prediction) as reader:
         if reader.info.kind == "image":
             raise UsageError(f"{path} is a picture, and nothing in it moves; give a video or a folder of frames.")
-        if asked.rate is not None and reader.info.kind == "video":
-            raise UsageError(f"--fps {asked.rate:g}: {path} is a video and has its own times; leave it out.")
+        check_rate(reader, asked.prediction)
         info = reader.info
         crop = Crop.largest((info.width, info.height), shape, pixel_aspect=info.pixel_aspect)
         goals = plan_goals(path, shape, asked, frames=info.kind == "frames")

@@ -10,16 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
 
 from saliency_cli._version import __version__
 from saliency_cli.errors import UsageError, describe
 from saliency_cli.inference.predictor import SaliencyPredictor
-from saliency_cli.media import SidecarWriter, Source, atomic_file, open_source, source_path
+from saliency_cli.media import SidecarWriter, Source, atomic_file, source_path
 from saliency_cli.outputs import no_folders_left_of
-from saliency_cli.pipeline import load_predictor, use_threads
+from saliency_cli.pipeline import check_rate, load_predictor, open_input, use_threads
 from saliency_cli.postprocess import check_fit
 from saliency_cli.provenance import digest_of, provenance
 from saliency_cli.reporting.collect import OnProgress, collect
@@ -123,12 +122,8 @@ def _report(
     goal: Goal, options: ReportOptions, predictor: SaliencyPredictor | None, on_progress: OnProgress | None
 ) -> ReportPage:
     clock, asked = StageClock(), options.prediction
-    rate = None if options.rate is None else Fraction(options.rate).limit_denominator(100_000)
-    with open_source(
-        goal.source, decoder=options.decoder, fps=rate, threads=options.threads, start=options.start, end=options.end
-    ) as reader:
-        if options.rate is not None and reader.info.kind == "video":
-            raise UsageError(f"--fps {options.rate:g}: {reader.name} is a video and has its own times; leave it out.")
+    with open_input(goal.source, asked) as reader:
+        check_rate(reader, asked)
         use_threads(asked)
         predictor = predictor or load_predictor(asked)
         check_fit(asked, predictor.model)
